@@ -1,0 +1,1 @@
+//! The way out: dialer, TLS, proxy, HTTP client, Slack's Web API, WebSocket upgrade, start gate

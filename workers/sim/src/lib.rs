@@ -1,0 +1,1 @@
+//! A simulated Slack: Web API and Socket Mode, scriptable, with a journal

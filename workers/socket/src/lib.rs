@@ -1,0 +1,1 @@
+//! Slack's side of a tenant: the line's state machine, sockets, intake, acks

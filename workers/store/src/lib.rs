@@ -1,0 +1,1 @@
+//! The log: segments on disk, group commit, index, dedup, compaction; dead letters
