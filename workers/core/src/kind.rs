@@ -143,11 +143,10 @@ mod tests {
     fn every_kind_is_found_by_its_number_and_its_slack_name() {
         for kind in Kind::ALL {
             assert_eq!(Kind::from_number(kind as u8), Some(kind));
-            let found = match kind {
-                Kind::EventsApi | Kind::SlashCommands => Kind::of(kind.name(), None),
-                _ => Kind::of("interactive", Some(kind.name())),
-            };
-            assert_eq!(found, kind);
+            let plain = matches!(kind, Kind::EventsApi | Kind::SlashCommands);
+            let (envelope_type, payload_type) =
+                if plain { (kind.name(), None) } else { ("interactive", Some(kind.name())) };
+            assert_eq!(Kind::of(envelope_type, payload_type), kind);
         }
         assert_eq!(Kind::from_number(0), None);
         assert_eq!(Kind::of("brand_new", None), Kind::Unknown);
