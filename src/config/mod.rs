@@ -1,0 +1,1 @@
+//! Configuration: files and environment in layers, every breach at once, provenance.
