@@ -4,6 +4,7 @@ import time
 
 # Just over Slack's limit for an ack over Socket Mode (20,480 bytes); fine over HTTP.
 BIG_ANSWER_BYTES = 30_000
+BOT_USER_ID = "U_BOT"
 
 EVENTS = {
     "message",
@@ -91,6 +92,11 @@ def interactive_id(payload: dict) -> str:
     return payload.get("callback_id", "")
 
 
+def is_own(payload: dict) -> bool:
+    """What the app's own bot user caused."""
+    return payload.get("type") == "event_callback" and (payload.get("event") or {}).get("user") == BOT_USER_ID
+
+
 class Handlers:
     """Finds a request's handler, notes that it ran, and runs it."""
 
@@ -102,6 +108,8 @@ class Handlers:
         if "command" in payload:
             name, known = payload["command"], payload["command"] in COMMANDS
             answer = COMMANDS.get(name, lambda body: None)
+        elif is_own(payload):
+            return True, None  # acked by a middleware, before any handler
         elif payload.get("type") == "event_callback":
             key = event_key(payload.get("event") or {})
             name, known = key.rpartition(":")[2], key in EVENTS
