@@ -1,1 +1,3 @@
-//! Slack's side of a tenant: the line's state machine, sockets, intake, acks
+//! Slack's side of a tenant: the line's state machine, sockets, intake, acks.
+
+mod pure;
