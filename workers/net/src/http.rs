@@ -1,11 +1,23 @@
 //! The HTTP client: one request, one answer, over connections that are kept and reused.
 
+use std::error::Error;
+use std::fmt;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{HeaderMap, Method, Uri};
+use bytes::{Bytes, BytesMut};
+use futures::future::BoxFuture;
+use http::{HeaderMap, Method, Request, Response, Uri};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::{Body as _, Incoming};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tower_service::Service;
 
-use crate::dial::{DialError, Dialer, Way};
+use crate::dial::{DialError, Dialer, Endpoint, Stream, Way};
+
+/// Largest head of an answer, in bytes, and most that one connection buffers.
+const HEAD_BYTES_MAX: usize = 64 * 1024;
 
 /// Limits of one client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,15 +99,19 @@ pub enum HttpError {
 /// Sends requests over kept connections. Cheap to clone.
 #[derive(Clone)]
 pub struct HttpClient {
-    dialer: Dialer,
-    way: Way,
-    limits: HttpLimits,
+    pool: Client<Connector, Full<Bytes>>,
 }
 
 impl HttpClient {
     /// A client with its own pool.
     pub fn new(dialer: Dialer, way: Way, limits: HttpLimits) -> Self {
-        Self { dialer, way, limits }
+        let pool = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_max_idle_per_host(limits.idle_per_host)
+            .pool_idle_timeout(limits.idle_max)
+            .http1_max_buf_size(HEAD_BYTES_MAX)
+            .build(Connector { dialer, way });
+        Self { pool }
     }
 
     /// Sends one request and reads the whole answer. Cancel safe: dropping it closes that connection.
@@ -103,7 +119,125 @@ impl HttpClient {
     /// # Errors
     /// [`HttpError`]. Unless it is [`HttpError::Dial`] or [`HttpError::BadUrl`] the server may have acted.
     pub async fn send(&self, request: HttpRequest) -> Result<HttpAnswer, HttpError> {
-        let _ = (&self.dialer, self.way, self.limits);
-        todo!("{request:?}")
+        if Endpoint::of(&request.url, "http", "https").is_none() {
+            return Err(HttpError::BadUrl { url: without_secrets(&request.url) });
+        }
+        let (waited, bytes_max) = (request.timeout, request.answer_bytes_max);
+        let exchange = async {
+            let answer = self.pool.request(assemble(request)).await.map_err(fault)?;
+            read(answer, bytes_max).await
+        };
+        tokio::time::timeout(waited, exchange).await.unwrap_or(Err(HttpError::Timeout { waited }))
+    }
+}
+
+impl fmt::Debug for HttpClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpClient").finish_non_exhaustive()
+    }
+}
+
+fn assemble(request: HttpRequest) -> Request<Full<Bytes>> {
+    let mut assembled = Request::new(Full::new(request.body));
+    *assembled.method_mut() = request.method;
+    *assembled.uri_mut() = request.url;
+    *assembled.headers_mut() = request.headers;
+    assembled
+}
+
+async fn read(answer: Response<Incoming>, bytes_max: usize) -> Result<HttpAnswer, HttpError> {
+    let (head, mut incoming) = answer.into_parts();
+    let status = head.status.as_u16();
+    let too_large = || HttpError::AnswerTooLarge { status, bytes_max };
+    if incoming.size_hint().lower() > bytes_max as u64 {
+        return Err(too_large());
+    }
+    let mut body = Body::default();
+    while let Some(frame) = incoming.frame().await {
+        let Ok(data) = frame.map_err(|error| broken(&error))?.into_data() else { continue };
+        if body.len() + data.len() > bytes_max {
+            return Err(too_large());
+        }
+        body.push(data);
+    }
+    Ok(HttpAnswer { status, headers: head.headers, body: body.whole() })
+}
+
+/// A body as it grows: one piece, the usual case, is never copied.
+#[derive(Default)]
+struct Body {
+    only: Bytes,
+    joined: BytesMut,
+}
+
+impl Body {
+    fn len(&self) -> usize {
+        self.only.len() + self.joined.len()
+    }
+
+    fn push(&mut self, data: Bytes) {
+        if self.len() == 0 {
+            self.only = data;
+            return;
+        }
+        if self.joined.is_empty() {
+            self.joined.extend_from_slice(&std::mem::take(&mut self.only));
+        }
+        self.joined.extend_from_slice(&data);
+    }
+
+    fn whole(self) -> Bytes {
+        if self.joined.is_empty() { self.only } else { self.joined.freeze() }
+    }
+}
+
+/// The pool's error in our words: the dialer's own error comes back as it was.
+fn fault(error: hyper_util::client::legacy::Error) -> HttpError {
+    let mut cause: Option<&(dyn Error + 'static)> = Some(&error);
+    while let Some(inner) = cause {
+        if let Some(dial) = inner.downcast_ref::<DialError>() {
+            return HttpError::Dial(dial.clone());
+        }
+        cause = inner.source();
+    }
+    broken(&error)
+}
+
+/// The innermost cause says most.
+fn broken(error: &(dyn Error + 'static)) -> HttpError {
+    let mut innermost = error;
+    while let Some(inner) = innermost.source() {
+        innermost = inner;
+    }
+    HttpError::Reset { text: innermost.to_string() }
+}
+
+/// Scheme and host: path, query and user info may hold secrets.
+fn without_secrets(url: &Uri) -> String {
+    format!("{}://{}", url.scheme_str().unwrap_or(""), url.host().unwrap_or(""))
+}
+
+/// Gives the pool its connections.
+#[derive(Clone)]
+struct Connector {
+    dialer: Dialer,
+    way: Way,
+}
+
+impl Service<Uri> for Connector {
+    type Response = TokioIo<Stream>;
+    type Error = DialError;
+    type Future = BoxFuture<'static, Result<Self::Response, DialError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), DialError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, url: Uri) -> Self::Future {
+        let Self { dialer, way } = self.clone();
+        Box::pin(async move {
+            let target = Endpoint::of(&url, "http", "https").expect("checked before it came to the pool");
+            dialer.dial(&target, way).await.map(TokioIo::new)
+        })
     }
 }

@@ -1,37 +1,30 @@
 //! Slack's Web API, as far as the worker needs it: opening Socket Mode connections.
 
+mod answer;
 mod codes;
+mod date;
+#[cfg(test)]
+mod tests;
+mod ticket;
 
-use std::fmt;
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
+use http::{HeaderMap, HeaderValue, Method, Uri};
 use taut_core::WallMs;
 use taut_vault::AppToken;
 
-use crate::dial::Endpoint;
-use crate::http::HttpClient;
-
 pub use self::codes::OpenClass;
+pub use self::ticket::{TicketUrl, TicketUrlError};
+use crate::dial::Endpoint;
+use crate::http::{HttpClient, HttpRequest};
 
-/// The URL of one socket: good for one connection, a secret in its query.
-#[derive(Clone)]
-pub struct TicketUrl {
-    pub(crate) endpoint: Endpoint,
-    pub(crate) url: http::Uri,
-}
+/// Longest that one call may take, unless told otherwise.
+const CALL_DEFAULT: Duration = Duration::from_secs(10);
 
-impl TicketUrl {
-    /// The host, which is all that may be shown.
-    pub fn host(&self) -> &str {
-        &self.endpoint.host
-    }
-}
-
-impl fmt::Debug for TicketUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "TicketUrl({}, ***)", self.host())
-    }
-}
+/// Largest answer that is read, in bytes.
+const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
 /// A socket may be opened.
 #[derive(Debug, Clone)]
@@ -50,7 +43,7 @@ pub struct Opened {
 pub struct OpenError {
     /// What to do.
     pub class: OpenClass,
-    /// Slack's own code, or ours in `snake_case` where Slack gave none.
+    /// Slack's own code, or ours in `snake_case` where Slack gave none; at most 64 bytes of `[a-z0-9_]`.
     pub code: String,
     /// How long this app has to wait, where Slack said so.
     pub retry_after: Option<Duration>,
@@ -58,16 +51,21 @@ pub struct OpenError {
     pub text: String,
 }
 
+/// The base URL cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "slack.api_url must be an https:// URL that ends in a slash (http:// for a simulated Slack), without user info or query"
+)]
+pub struct ApiUrlError;
+
 /// Slack's Web API at one base URL. Cheap to clone.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct SlackApi {
     http: HttpClient,
+    open: Uri,
+    is_tls: bool,
+    timeout: Duration,
 }
-
-/// The base URL cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("slack.api_url must be an https:// URL (or http://, for a simulated Slack) that ends in a slash")]
-pub struct ApiUrlError;
 
 impl SlackApi {
     /// The Web API at `api_url`, e.g. `https://slack.com/api/`.
@@ -75,23 +73,50 @@ impl SlackApi {
     /// # Errors
     /// [`ApiUrlError`] if it is not such a URL.
     pub fn new(http: HttpClient, api_url: &str) -> Result<Self, ApiUrlError> {
-        let _ = api_url;
-        Ok(Self { http })
+        let open: Uri = format!("{api_url}apps.connections.open").parse().map_err(|_| ApiUrlError)?;
+        let endpoint = Endpoint::of(&open, "http", "https").ok_or(ApiUrlError)?;
+        let bare = open.query().is_none() && !api_url.contains(['@', '#']) && api_url.ends_with('/');
+        if !bare {
+            return Err(ApiUrlError);
+        }
+        Ok(Self { http, open, is_tls: endpoint.tls, timeout: CALL_DEFAULT })
     }
 
     /// Sets the longest that one call may take; 10 s without.
     #[must_use]
     pub fn with_timeout(self, call: Duration) -> Self {
-        let _ = call;
-        self
+        Self { timeout: call, ..self }
     }
 
-    /// Calls `apps.connections.open`.
+    /// Calls `apps.connections.open`: one request, nothing retried.
     ///
     /// # Errors
     /// [`OpenError`] says whether to park, to wait or to retry, and why.
     pub async fn open_connection(&self, token: &AppToken) -> Result<Opened, OpenError> {
-        let _ = &self.http;
-        todo!("{token:?}")
+        let request = HttpRequest {
+            method: Method::POST,
+            url: self.open.clone(),
+            headers: headers(token)?,
+            body: Bytes::new(),
+            timeout: self.timeout,
+            answer_bytes_max: ANSWER_BYTES_MAX,
+        };
+        let answered = self.http.send(request).await.map_err(|error| answer::missing(&error))?;
+        answer::read(&answered, self.is_tls)
     }
+}
+
+fn headers(token: &AppToken) -> Result<HeaderMap, OpenError> {
+    let mut bearer = HeaderValue::try_from(format!("Bearer {}", token.expose())).map_err(|_| OpenError {
+        class: OpenClass::Park,
+        code: "bad_token_text".into(),
+        retry_after: None,
+        text: "app_token has characters that no token has: was it pasted whole, and nothing else?".into(),
+    })?;
+    bearer.set_sensitive(true);
+    let mut headers = HeaderMap::with_capacity(3);
+    headers.insert(AUTHORIZATION, bearer);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+    headers.insert(USER_AGENT, HeaderValue::from_static(concat!("taut/", env!("CARGO_PKG_VERSION"))));
+    Ok(headers)
 }

@@ -1,11 +1,29 @@
 //! WebSocket: the upgrade, and frames in and out.
 
+mod upgrade;
+
+use std::future::poll_fn;
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::{SinkExt as _, StreamExt as _};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
-use crate::dial::{DialError, Dialer};
-use crate::slack::TicketUrl;
+use crate::dial::Stream;
+
+pub use self::upgrade::{UpgradeError, connect};
+
+/// Read from the kernel at once, in bytes; held by every socket for good, so small.
+const READ_BUFFER_BYTES: usize = 4 * 1024;
+
+/// Frames that are collected before they go out without a flush, in bytes.
+const WRITE_BUFFER_BYTES: usize = 16 * 1024;
+
+/// Most bytes that wait for a peer that does not read.
+const WRITE_BUFFER_BYTES_MAX: usize = 256 * 1024;
 
 /// Limits of one WebSocket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,32 +42,15 @@ impl Default for WsLimits {
     }
 }
 
-/// Why there is no WebSocket.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum UpgradeError {
-    /// The host was not reached, TLS included.
-    #[error(transparent)]
-    Dial(#[from] DialError),
-    /// The answer was not 101.
-    #[error("the upgrade was answered with {status}{}", if *.proxy_like { ": something between this host and Slack does not let WebSockets through" } else { "" })]
-    Refused {
-        /// Its status.
-        status: u16,
-        /// It looks like a proxy's or an inspecting firewall's answer, not like Slack's.
-        proxy_like: bool,
-    },
-    /// No answer in time.
-    #[error("no answer to the upgrade within {limit:?}")]
-    Timeout {
-        /// The deadline.
-        limit: Duration,
-    },
-    /// The answer broke the protocol, or the connection ended.
-    #[error("the upgrade failed: {text}")]
-    Broken {
-        /// What was wrong.
-        text: String,
-    },
+impl WsLimits {
+    fn config(&self) -> WebSocketConfig {
+        WebSocketConfig::default()
+            .read_buffer_size(READ_BUFFER_BYTES)
+            .write_buffer_size(WRITE_BUFFER_BYTES)
+            .max_write_buffer_size(WRITE_BUFFER_BYTES_MAX)
+            .max_message_size(Some(self.frame_bytes_max))
+            .max_frame_size(Some(self.frame_bytes_max))
+    }
 }
 
 /// What a socket brings.
@@ -91,29 +92,25 @@ pub enum WsError {
     },
 }
 
-/// One WebSocket.
+/// One WebSocket to a server.
+#[derive(Debug)]
 pub struct WebSocket {
-    inner: (),
-}
-
-/// Dials and upgrades. The dialer's deadlines hold for its steps, `limits.upgrade` for the upgrade.
-///
-/// # Errors
-/// [`UpgradeError`].
-pub async fn connect(dialer: &Dialer, url: &TicketUrl, limits: WsLimits) -> Result<WebSocket, UpgradeError> {
-    let _ = (dialer, limits);
-    todo!("{url:?}")
+    inner: WebSocketStream<Stream>,
+    write_max: Duration,
 }
 
 impl WebSocket {
-    /// The next event. Cancel safe.
+    /// The next event. Cancel safe. Keep calling it: it also sends what answers pings and closes.
     pub async fn next(&mut self) -> WsEvent {
-        todo!("{:?}", self.inner)
+        poll_fn(|cx| self.poll_event(cx)).await
     }
 
-    /// An event that has already arrived, without waiting: for coalescing.
+    /// An event that has already arrived, without waiting: for coalescing. Call [`WebSocket::next`] after a `None`.
     pub fn try_next(&mut self) -> Option<WsEvent> {
-        todo!("{:?}", self.inner)
+        match self.poll_event(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(event) => Some(event),
+            Poll::Pending => None,
+        }
     }
 
     /// Sends each text as one unfragmented frame, with one flush at the end.
@@ -121,28 +118,71 @@ impl WebSocket {
     /// # Errors
     /// [`WsError`]; the socket is then of no more use.
     pub async fn send_all(&mut self, frames: impl Iterator<Item = String>) -> Result<(), WsError> {
-        let _ = frames.count();
-        todo!("{:?}", self.inner)
+        within(self.write_max, async {
+            for frame in frames {
+                self.inner.feed(Message::text(frame)).await?;
+            }
+            self.inner.flush().await
+        })
+        .await
     }
 
-    /// Sends a ping.
+    /// Sends a ping with a payload of at most 125 bytes.
     ///
     /// # Errors
-    /// [`WsError`].
+    /// [`WsError`]; the socket is then of no more use.
     pub async fn ping(&mut self, payload: Bytes) -> Result<(), WsError> {
-        todo!("{payload:?}")
+        within(self.write_max, self.inner.send(Message::Ping(payload))).await
     }
 
     /// Sends a close frame. Read on with [`WebSocket::next`]: what the peer had sent still arrives.
     ///
     /// # Errors
-    /// [`WsError`].
+    /// [`WsError`]; the socket is then of no more use.
     pub async fn close(&mut self, code: u16) -> Result<(), WsError> {
-        todo!("{code}")
+        let frame = CloseFrame { code: code.into(), reason: Utf8Bytes::default() };
+        within(self.write_max, self.inner.send(Message::Close(Some(frame)))).await
     }
 
     /// Ends the TCP connection at once, with a reset.
     pub fn abort(self) {
-        todo!("{:?}", self.inner)
+        self.inner.into_inner().abort();
+    }
+
+    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<WsEvent> {
+        let event = match ready!(self.inner.poll_next_unpin(cx)) {
+            Some(Ok(Message::Text(text))) => WsEvent::Text(text.into()),
+            Some(Ok(Message::Binary(bytes))) => WsEvent::Binary(bytes.len()),
+            Some(Ok(Message::Ping(_))) => return Poll::Ready(self.answered(cx, WsEvent::Ping)),
+            Some(Ok(Message::Pong(_))) => WsEvent::Pong,
+            Some(Ok(Message::Close(frame))) => {
+                let code = frame.map(|frame| frame.code.into());
+                return Poll::Ready(self.answered(cx, WsEvent::Closed { code }));
+            }
+            Some(Ok(Message::Frame(_))) => unreachable!("raw frames are only ever written"),
+            Some(Err(Error::Capacity(_))) => WsEvent::TooLarge,
+            Some(Err(error)) => WsEvent::Failed(error.to_string()),
+            None => WsEvent::Failed("the connection has ended".into()),
+        };
+        Poll::Ready(event)
+    }
+
+    /// Sends the answer that the library has queued, as far as the peer takes it at once; the rest goes out with
+    /// what is read or sent next.
+    fn answered(&mut self, cx: &mut Context<'_>, event: WsEvent) -> WsEvent {
+        match self.inner.poll_flush_unpin(cx) {
+            Poll::Ready(Err(error)) if event == WsEvent::Ping => WsEvent::Failed(error.to_string()),
+            // A peer that has closed may well be gone before our answer.
+            Poll::Ready(_) | Poll::Pending => event,
+        }
+    }
+}
+
+/// Runs one write under its deadline.
+async fn within(limit: Duration, write: impl Future<Output = Result<(), Error>>) -> Result<(), WsError> {
+    match tokio::time::timeout(limit, write).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(Error::WriteBufferFull(_))) | Err(_) => Err(WsError::Stalled { waited: limit }),
+        Ok(Err(error)) => Err(WsError::Closed { text: error.to_string() }),
     }
 }
