@@ -162,6 +162,12 @@ impl<D: Delays> Line<D> {
         self.current.is_some()
     }
 
+    /// Sockets that have said hello and are still open.
+    pub(crate) fn sockets(&self) -> u32 {
+        let leaving = self.leaving.iter().filter(|leaving| leaving.reason.is_some()).count();
+        u32::from(self.is_live()) + u32::try_from(leaving).unwrap_or(u32::MAX)
+    }
+
     /// Whether the tenant is meant to hear: wanted, and not parked for a person.
     pub(crate) fn is_wanted(&self) -> bool {
         self.desired == Desired::Connected && (self.current.is_some() || !self.stand.parked())

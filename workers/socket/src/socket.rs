@@ -1,0 +1,325 @@
+//! One socket's task: opens it, reads and stores what comes, writes acks, and closes it.
+//!
+//! ```text
+//!  opening ──► open ──Retire──► retiring ──► close sent ──► gone ──► finish what is in flight
+//!                │  (reads, acks)  (until no request is unacked)  (reads on for 1 s)      (late acks, by the line)
+//!                └── lost, silent, cut off ─────────────────────────►
+//! ```
+//!
+//! Invariant: whatever ends the socket, appends and requests in flight are awaited, so that what was stored is acked
+//! on the replacement where that is allowed, and every request's `settle` is called.
+
+mod ack;
+mod flight;
+mod intake;
+mod opening;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use taut_core::{AppId, Moment};
+use taut_net::ws::{WebSocket, WsEvent};
+use taut_vault::AppToken;
+use tokio::sync::mpsc;
+use tracing::debug;
+
+use self::ack::Ack;
+use self::flight::Flight;
+use crate::pure::line::{CloseWhy, Event, Generation};
+use crate::pure::liveness::{Liveness, Verdict};
+use crate::pure::pace::Pace;
+use crate::shared::Shared;
+
+/// A socket we close waits so long for the answers to its requests.
+const REQUESTS_WAIT: Duration = Duration::from_secs(3);
+/// After our close frame we read on for so long.
+const READ_ON: Duration = Duration::from_secs(1);
+/// After its socket is gone, a task waits so long for what is in flight: beyond it no ack is of use.
+const FINISH_MAX: Duration = Duration::from_secs(3);
+/// Slack's own deadline for an ack (<https://docs.slack.dev/apis/events-api/using-socket-mode>).
+const ACK_DEADLINE: Duration = Duration::from_secs(3);
+/// WebSocket close codes.
+const CLOSE_NORMAL: u16 = 1000;
+const CLOSE_TOO_LARGE: u16 = 1009;
+
+/// What the line tells a socket.
+pub(crate) enum Order {
+    /// Close politely.
+    Retire,
+    /// Drop the stream.
+    Abort,
+    /// Write this ack of a socket that is gone.
+    Ack(Box<Ack>),
+}
+
+/// What a socket tells the line.
+pub(crate) enum Report {
+    /// For the machine.
+    Event(Generation, Event),
+    /// An ack that could not be written here.
+    LateAck(Box<Ack>),
+}
+
+/// A socket's side of the line.
+pub(crate) struct Link {
+    pub(crate) generation: Generation,
+    pub(crate) reports: mpsc::Sender<Box<Report>>,
+    pub(crate) orders: mpsc::Receiver<Order>,
+    pub(crate) token: Arc<AppToken>,
+    /// The app that envelopes must belong to, where known.
+    pub(crate) app_id: Option<AppId>,
+}
+
+impl Link {
+    /// A closed line takes its sockets along, so a report nobody takes is no loss.
+    async fn report(&self, report: Report) {
+        if self.reports.send(Box::new(report)).await.is_err() {
+            debug!(socket = self.generation.0, "the line is gone");
+        }
+    }
+
+    async fn event(&self, event: Event) {
+        self.report(Report::Event(self.generation, event)).await;
+    }
+}
+
+/// Runs one socket from its ticket to its last ack.
+pub(crate) async fn run(shared: Arc<Shared>, mut link: Link) {
+    // Boxed: the opening needs far more room than an idle socket may keep.
+    let Some(mut ws) = Box::pin(opening::open(&shared, &mut link)).await else { return };
+    let now = shared.clock.now();
+    let mut socket = Socket {
+        liveness: Liveness::new(now, shared.config.ping_after.0, shared.config.quiet_max.0),
+        flight: Flight::default(),
+        phase: Phase::Open,
+        hello: false,
+        before_hello: 0,
+        envelope_seen: false,
+        unreadable: Pace::default(),
+        foreign: Pace::default(),
+        news: Vec::new(),
+        shared,
+        link,
+    };
+    match socket.serve(&mut ws).await {
+        End::Closed(why) => {
+            if matches!(why, CloseWhy::Quiet | CloseWhy::Transport) {
+                ws.abort();
+            } else {
+                drop(ws);
+            }
+            socket.link.event(Event::Closed(why)).await;
+        }
+        End::Useless => {
+            ws.abort();
+            socket.link.event(Event::Useless).await;
+        }
+        End::Aborted => ws.abort(),
+    }
+    Box::pin(socket.finish()).await;
+}
+
+/// How serving a socket ended.
+enum End {
+    Closed(CloseWhy),
+    /// Before hello came something no working socket sends.
+    Useless,
+    /// The line said so, or has to be let say so.
+    Aborted,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Open,
+    /// To be closed once no request is unacked, or at this moment.
+    Retiring(Moment),
+    /// Our close frame is out; read on until this moment.
+    CloseSent(Moment),
+}
+
+struct Socket {
+    shared: Arc<Shared>,
+    link: Link,
+    liveness: Liveness,
+    flight: Flight,
+    phase: Phase,
+    hello: bool,
+    /// Envelopes handled before hello.
+    before_hello: u32,
+    envelope_seen: bool,
+    unreadable: Pace,
+    foreign: Pace,
+    /// Events for the line that one batch of frames brought.
+    news: Vec<Event>,
+}
+
+impl Socket {
+    async fn serve(&mut self, ws: &mut WebSocket) -> End {
+        let timer = tokio::time::sleep(self.shared.config.ping_after.0);
+        tokio::pin!(timer);
+        loop {
+            if self.phase != Phase::Open
+                && let Some(end) = self.close_in_steps(ws).await
+            {
+                return end;
+            }
+            let reading = self.is_reading();
+            let end = tokio::select! {
+                biased;
+                order = self.link.orders.recv() => self.on_order(ws, order).await,
+                acks = self.flight.ready(&self.shared) => self.write(ws, acks).await,
+                event = ws.next(), if reading => self.on_read(ws, event).await,
+                () = &mut timer => {
+                    let end = self.on_timer(ws, reading).await;
+                    timer.as_mut().reset(tokio::time::Instant::now() + self.pause());
+                    end
+                }
+            };
+            if let Some(end) = end {
+                return end;
+            }
+            if self.phase != Phase::Open {
+                timer.as_mut().reset(tokio::time::Instant::now() + self.pause());
+            }
+        }
+    }
+
+    /// Reading waits while too much is unacked, and at the end of a polite close until all is acked.
+    fn is_reading(&self) -> bool {
+        let room = self.flight.unacked() < self.shared.config.unacked_max as usize;
+        room && !(matches!(self.phase, Phase::Retiring(_)) && !self.flight.has_requests())
+    }
+
+    async fn close_in_steps(&mut self, ws: &mut WebSocket) -> Option<End> {
+        let now = self.shared.clock.now();
+        match self.phase {
+            Phase::Retiring(until) if self.flight.unacked() == 0 || now >= until => {
+                if ws.close(CLOSE_NORMAL).await.is_err() {
+                    return Some(End::Closed(CloseWhy::Retired));
+                }
+                self.phase = Phase::CloseSent(self.shared.clock.now() + READ_ON);
+                None
+            }
+            Phase::CloseSent(until) if now >= until => Some(End::Closed(CloseWhy::Retired)),
+            Phase::Open | Phase::Retiring(_) | Phase::CloseSent(_) => None,
+        }
+    }
+
+    async fn on_order(&mut self, ws: &mut WebSocket, order: Option<Order>) -> Option<End> {
+        match order {
+            None | Some(Order::Abort) => Some(End::Aborted),
+            Some(Order::Retire) => {
+                if self.phase == Phase::Open {
+                    self.phase = Phase::Retiring(self.shared.clock.now() + REQUESTS_WAIT);
+                }
+                None
+            }
+            Some(Order::Ack(ack)) => self.write(ws, vec![*ack]).await,
+        }
+    }
+
+    async fn on_timer(&mut self, ws: &mut WebSocket, reading: bool) -> Option<End> {
+        let now = self.shared.clock.now();
+        if !reading {
+            // The silence is our own doing.
+            self.liveness.frame(now);
+        }
+        match self.liveness.judge(now) {
+            Verdict::Fine(_) => None,
+            Verdict::Ping(_) if matches!(self.phase, Phase::CloseSent(_)) => None,
+            Verdict::Ping(_) => {
+                ws.ping(Bytes::from_static(b"taut")).await.err().map(|_| End::Closed(CloseWhy::Transport))
+            }
+            Verdict::Dead => Some(End::Closed(CloseWhy::Quiet)),
+        }
+    }
+
+    /// Until the timer has something to do.
+    fn pause(&mut self) -> Duration {
+        let now = self.shared.clock.now();
+        let quiet = match self.liveness.judge(now) {
+            Verdict::Fine(at) | Verdict::Ping(at) => at,
+            Verdict::Dead => now,
+        };
+        let step = match self.phase {
+            Phase::Open => quiet,
+            Phase::Retiring(until) | Phase::CloseSent(until) => until,
+        };
+        now.until(quiet.min(step))
+    }
+
+    /// Writes acks with one flush. If the socket fails, they go to the line as late ones.
+    async fn write(&mut self, ws: &mut WebSocket, acks: Vec<Ack>) -> Option<End> {
+        if acks.is_empty() {
+            return None;
+        }
+        if matches!(self.phase, Phase::CloseSent(_)) {
+            self.hand_over(acks).await;
+            return None;
+        }
+        let frames: Vec<_> = acks.iter().map(Ack::frame).collect();
+        match ws.send_all(frames.into_iter()).await {
+            Ok(()) => {
+                ack::written(&self.shared, acks);
+                None
+            }
+            Err(error) => {
+                debug!(tenant = %self.shared.tenant, socket = self.link.generation.0, %error, "acks not written");
+                self.hand_over(acks).await;
+                Some(End::Closed(CloseWhy::Transport))
+            }
+        }
+    }
+
+    /// Acks that this socket cannot write any more.
+    async fn hand_over(&mut self, acks: Vec<Ack>) {
+        for ack in acks {
+            if self.shared.config.ack_on_replacement {
+                self.link.report(Report::LateAck(Box::new(ack))).await;
+            } else {
+                ack.cut(&self.shared);
+            }
+        }
+    }
+
+    /// The socket is gone: awaits what is in flight, for as long as an ack may still be of use.
+    async fn finish(mut self) {
+        self.link.orders.close();
+        while let Ok(order) = self.link.orders.try_recv() {
+            if let Order::Ack(ack) = order {
+                ack.cut(&self.shared);
+            }
+        }
+        let deadline = tokio::time::sleep(FINISH_MAX);
+        tokio::pin!(deadline);
+        while self.flight.unacked() > 0 {
+            let acks = tokio::select! {
+                biased;
+                acks = self.flight.ready(&self.shared) => acks,
+                () = &mut deadline => break,
+            };
+            self.hand_over(acks).await;
+        }
+        self.flight.cut(&self.shared);
+    }
+
+    async fn on_read(&mut self, ws: &mut WebSocket, first: WsEvent) -> Option<End> {
+        let end = intake::read(self, ws, first);
+        for event in std::mem::take(&mut self.news) {
+            self.link.event(event).await;
+        }
+        match end {
+            Some(End::Closed(CloseWhy::FrameTooLarge)) => {
+                if let Err(error) = ws.close(CLOSE_TOO_LARGE).await {
+                    debug!(tenant = %self.shared.tenant, %error, "no close frame after an oversized one");
+                }
+                end
+            }
+            Some(End::Closed(CloseWhy::Peer)) if matches!(self.phase, Phase::CloseSent(_)) => {
+                Some(End::Closed(CloseWhy::Retired))
+            }
+            end => end,
+        }
+    }
+}

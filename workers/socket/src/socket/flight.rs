@@ -1,0 +1,181 @@
+//! What was read from a socket and is not yet acked: batches being stored, requests being answered.
+
+use std::collections::VecDeque;
+use std::future::{Future, poll_fn};
+use std::mem;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::task::{Context, Poll};
+
+use futures::StreamExt as _;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use taut_core::log::Append;
+use taut_core::request::{AckChoice, Answer, SilentReason};
+use taut_core::{Board, Kind, Moment};
+
+use super::ack::{Ack, Settle};
+use crate::shared::Shared;
+
+/// An envelope whose ack is owed once it is stored or answered.
+pub(super) struct Owed {
+    pub(super) envelope_id: String,
+    pub(super) kind: Kind,
+}
+
+/// A batch being stored. The log decides batches in the order it was given them.
+struct Group {
+    appended: BoxFuture<'static, Vec<Append>>,
+    owed: Vec<Owed>,
+    received: Moment,
+}
+
+/// A request being stored and answered.
+struct Pending {
+    answer: BoxFuture<'static, Answer>,
+    owed: Owed,
+    received: Moment,
+    refused: Refused,
+}
+
+/// Whether a request's append was refused and counted: its silence is then not counted again.
+pub(super) type Refused = Arc<AtomicBool>;
+
+impl Future for Pending {
+    type Output = (Answer, Owed, Moment, Refused);
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.answer.as_mut().poll(cx).map(|answer| {
+            let owed = Owed { envelope_id: mem::take(&mut self.owed.envelope_id), kind: self.owed.kind };
+            (answer, owed, self.received, Arc::clone(&self.refused))
+        })
+    }
+}
+
+/// Everything unacked of one socket. Intake stops reading before it grows beyond `slack.unacked_max`.
+#[derive(Default)]
+pub(super) struct Flight {
+    groups: VecDeque<Group>,
+    requests: FuturesUnordered<Pending>,
+    events: usize,
+}
+
+impl Flight {
+    /// Envelopes read and neither acked nor given up.
+    pub(super) fn unacked(&self) -> usize {
+        self.events + self.requests.len()
+    }
+
+    /// Whether a request waits for its answer.
+    pub(super) fn has_requests(&self) -> bool {
+        !self.requests.is_empty()
+    }
+
+    /// A batch has been given to the log.
+    pub(super) fn add_batch(
+        &mut self,
+        appended: BoxFuture<'static, Vec<Append>>,
+        owed: Vec<Owed>,
+        received: Moment,
+    ) {
+        self.events += owed.len();
+        self.groups.push_back(Group { appended, owed, received });
+    }
+
+    /// A request has been given to delivery.
+    pub(super) fn add_request(
+        &mut self,
+        answer: BoxFuture<'static, Answer>,
+        owed: Owed,
+        received: Moment,
+        refused: Refused,
+    ) {
+        self.requests.push(Pending { answer, owed, received, refused });
+    }
+
+    /// Waits until something is decided; all acks that are owed by then. May be empty: not everything is acked.
+    /// Pends forever while nothing is in flight. Cancel safe.
+    pub(super) async fn ready(&mut self, shared: &Shared) -> Vec<Ack> {
+        poll_fn(|cx| self.poll_ready(cx, shared)).await
+    }
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>, shared: &Shared) -> Poll<Vec<Ack>> {
+        let mut acks = Vec::new();
+        let mut decided = false;
+        while let Some(group) = self.groups.front_mut() {
+            let Poll::Ready(appends) = group.appended.as_mut().poll(cx) else { break };
+            if let Some(group) = self.groups.pop_front() {
+                self.events -= group.owed.len();
+                acks.reserve(group.owed.len());
+                stored(&shared.board, group, &appends, &mut acks);
+            }
+            decided = true;
+        }
+        while let Poll::Ready(Some((answer, owed, received, refused))) = self.requests.poll_next_unpin(cx) {
+            acks.extend(answered(&shared.board, answer, owed, received, &refused));
+            decided = true;
+        }
+        if decided { Poll::Ready(acks) } else { Poll::Pending }
+    }
+
+    /// Gives up what is still in flight: no ack can be of use any more.
+    pub(super) fn cut(&mut self, shared: &Shared) {
+        shared.board.counters.requests_cut.add(self.requests.len() as u64);
+        self.requests.clear();
+        self.groups.clear();
+        self.events = 0;
+    }
+}
+
+fn stored(board: &Board, group: Group, appends: &[Append], acks: &mut Vec<Ack>) {
+    let received = group.received;
+    // A log that answers too little has promised nothing for the rest.
+    let appends = appends.iter().copied().chain(std::iter::repeat(Append::Unavailable));
+    for (owed, append) in group.owed.into_iter().zip(appends) {
+        if count_append(board, append) {
+            let Owed { envelope_id, kind } = owed;
+            acks.push(Ack { envelope_id, kind, received, payload: None, settle: None });
+        }
+    }
+}
+
+/// Counts what became of an append; whether it may be acked.
+pub(super) fn count_append(board: &Board, append: Append) -> bool {
+    match append {
+        Append::Stored(_) => true,
+        Append::Duplicate(_) => {
+            board.counters.duplicate.one();
+            true
+        }
+        Append::Full(reason) => {
+            board.counters.refused.at(reason.name()).one();
+            false
+        }
+        Append::Unavailable => {
+            board.counters.refused.at("store_unavailable").one();
+            false
+        }
+    }
+}
+
+fn answered(board: &Board, answer: Answer, owed: Owed, received: Moment, refused: &AtomicBool) -> Option<Ack> {
+    let payload = match answer.ack {
+        AckChoice::Bare => None,
+        AckChoice::Payload(text) => Some(text),
+        AckChoice::Silent(reason) => {
+            if !(reason == SilentReason::NotStored && refused.load(Relaxed)) {
+                board.counters.refused.at(reason.name()).one();
+            }
+            drop(Settle::new(answer.settle));
+            return None;
+        }
+    };
+    let settle = Some(Settle::new(answer.settle));
+    let ack = Ack { envelope_id: owed.envelope_id, kind: owed.kind, received, payload, settle };
+    if !ack.fits() {
+        board.counters.refused.at(SilentReason::AnswerTooLarge.name()).one();
+        return None;
+    }
+    Some(ack)
+}

@@ -1,0 +1,222 @@
+//! Intake: from frames to appends and requests. Nothing here waits.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use bytes::Bytes;
+use futures::FutureExt as _;
+use taut_core::log::{Append, NewEntry};
+use taut_core::order::OrderKeys;
+use taut_core::request::{NewRequest, SilentReason};
+use taut_core::{AppId, Envelope, Epoch, Frame, Kind, Moment, RouteBits, WallMs};
+use taut_net::ws::{WebSocket, WsEvent};
+use tracing::{error, warn};
+
+use super::flight::{Owed, count_append};
+use super::{End, Socket};
+use crate::pure::line::{CloseWhy, Event};
+use crate::router::RouteFn;
+
+/// Frames taken at once, if so many have arrived …
+const BATCH_FRAMES_MAX: usize = 64;
+/// … and so many bytes.
+const BATCH_BYTES_MAX: usize = 256 << 10;
+/// Envelopes handled before hello; a socket that brings more is useless.
+const BEFORE_HELLO_MAX: u32 = 64;
+
+/// What one read gives: everything that had arrived, at one moment.
+struct Batch {
+    now: Moment,
+    wall: WallMs,
+    epoch: Epoch,
+    route: Arc<RouteFn>,
+    entries: Vec<NewEntry>,
+    owed: Vec<Owed>,
+    bytes: usize,
+}
+
+/// Handles `first` and what else has arrived, and gives the envelopes to the log. Events for the line are left in
+/// `socket.news`.
+pub(super) fn read(socket: &mut Socket, ws: &mut WebSocket, first: WsEvent) -> Option<End> {
+    let shared = &socket.shared;
+    let (now, wall) = (shared.clock.now(), shared.clock.wall());
+    let mut batch = Batch {
+        now,
+        wall,
+        epoch: shared.log.epoch(),
+        route: shared.router.current(),
+        entries: Vec::new(),
+        owed: Vec::new(),
+        bytes: 0,
+    };
+    let unacked_max = shared.config.unacked_max as usize;
+    let mut next = Some(first);
+    let mut end = None;
+    let mut frames = 0;
+    let mut alive = false;
+    while let Some(event) = next.take() {
+        alive |= !matches!(event, WsEvent::Failed(_));
+        end = socket.on_frame(&mut batch, event);
+        frames += 1;
+        let room = frames < BATCH_FRAMES_MAX
+            && batch.bytes < BATCH_BYTES_MAX
+            && socket.flight.unacked() + batch.owed.len() < unacked_max;
+        if end.is_none() && room {
+            next = ws.try_next();
+        }
+    }
+    if alive {
+        socket.liveness.frame(now);
+        socket.shared.board.update(|status| {
+            status.last_frame = Some(now);
+            status.last_frame_at = Some(wall);
+        });
+    }
+    socket.submit(&mut batch);
+    end
+}
+
+impl Socket {
+    fn on_frame(&mut self, batch: &mut Batch, event: WsEvent) -> Option<End> {
+        match event {
+            WsEvent::Text(text) => self.on_text(batch, &text),
+            WsEvent::Binary(bytes) => {
+                self.count_unreadable(batch.now, "binary", bytes);
+                None
+            }
+            WsEvent::Ping | WsEvent::Pong => None,
+            WsEvent::Closed { .. } => Some(End::Closed(CloseWhy::Peer)),
+            WsEvent::TooLarge => Some(End::Closed(CloseWhy::FrameTooLarge)),
+            WsEvent::Failed(_) => Some(End::Closed(CloseWhy::Transport)),
+        }
+    }
+
+    fn on_text(&mut self, batch: &mut Batch, text: &Bytes) -> Option<End> {
+        batch.bytes += text.len();
+        match Frame::parse(text) {
+            Ok(Frame::Envelope(envelope)) => self.on_envelope(batch, *envelope),
+            Ok(Frame::Hello(hello)) if !self.hello => {
+                self.hello = true;
+                let found = hello.app_id.clone();
+                self.news.push(Event::Hello(hello));
+                if self.link.app_id.is_none() {
+                    self.link.app_id = found.as_deref().and_then(|text| AppId::new(text).ok());
+                }
+                // The line says so too, but nothing behind this frame may count as this tenant's.
+                self.is_foreign(found.as_deref()).then_some(End::Aborted)
+            }
+            Ok(Frame::Hello(_) | Frame::Other) => None,
+            Ok(Frame::Disconnect(reason)) => {
+                self.news.push(Event::Disconnect(reason));
+                None
+            }
+            Err(_) if !self.hello => Some(End::Useless),
+            Err(_) => {
+                self.count_unreadable(batch.now, "text", text.len());
+                None
+            }
+        }
+    }
+
+    fn on_envelope(&mut self, batch: &mut Batch, envelope: Envelope) -> Option<End> {
+        if !self.hello {
+            self.before_hello += 1;
+            if self.before_hello > BEFORE_HELLO_MAX {
+                return Some(End::Useless);
+            }
+        }
+        if !self.envelope_seen && self.hello {
+            self.envelope_seen = true;
+            self.news.push(Event::EnvelopeSeen);
+        }
+        let board = Arc::clone(&self.shared.board);
+        let kind = envelope.kind;
+        board.counters.received.at(kind.name()).one();
+        let facts = envelope.facts();
+        if self.is_foreign(facts.api_app_id.as_deref()) {
+            board.counters.refused.at("foreign_app").one();
+            if let Some(held_back) = self.foreign.pass(batch.now) {
+                let tenant = &self.shared.tenant;
+                error!(%tenant, held_back, "an envelope of another app came over this tenant's socket; not acked");
+            }
+            return None;
+        }
+        if let (Kind::EventsApi, Some(event_time)) = (kind, facts.event_time) {
+            let delay = batch.wall.since(WallMs(event_time.saturating_mul(1000)));
+            self.shared.metrics.event_delay.record(delay.as_secs_f64());
+        }
+        let routed = (batch.route)(kind, &facts);
+        let entry = NewEntry {
+            tenant: self.shared.tenant.clone(),
+            epoch: batch.epoch,
+            frame: envelope.frame.clone(),
+            kind,
+            dedup: Some(envelope.dedup()),
+            order: OrderKeys::of(&facts),
+            routes: routed.routes,
+            answering: routed.answering,
+            received_at: batch.wall,
+        };
+        drop(facts);
+        if kind.is_request() {
+            self.on_request(batch, envelope, entry);
+        } else {
+            if routed.routes.is_empty() {
+                board.counters.unrouted.one();
+            }
+            batch.entries.push(NewEntry { answering: RouteBits::NONE, ..entry });
+            batch.owed.push(Owed { envelope_id: envelope.envelope_id, kind });
+        }
+        None
+    }
+
+    fn on_request(&mut self, batch: &mut Batch, envelope: Envelope, entry: NewEntry) {
+        let shared = &self.shared;
+        if entry.answering.is_empty() {
+            shared.board.counters.refused.at(SilentReason::Unrouted.name()).one();
+            return;
+        }
+        // What came before it is given to the log before it.
+        self.submit(batch);
+        let shared = &self.shared;
+        let appended = shared.log.append(vec![entry]);
+        let refused = Arc::new(AtomicBool::new(false));
+        let (board, was_refused) = (Arc::clone(&shared.board), Arc::clone(&refused));
+        let stored = async move {
+            let append = appended.await.first().copied().unwrap_or(Append::Unavailable);
+            was_refused.store(!count_append(&board, append), Relaxed);
+            append
+        };
+        let owed = Owed { envelope_id: envelope.envelope_id.clone(), kind: envelope.kind };
+        let answer = shared.requests.begin(NewRequest {
+            tenant: shared.tenant.clone(),
+            envelope: Arc::new(envelope),
+            received: batch.now,
+            stored: stored.boxed(),
+        });
+        self.flight.add_request(answer, owed, batch.now, refused);
+    }
+
+    /// Gives the batch so far to the log.
+    fn submit(&mut self, batch: &mut Batch) {
+        if batch.entries.is_empty() {
+            return;
+        }
+        let appended = self.shared.log.append(std::mem::take(&mut batch.entries));
+        self.flight.add_batch(appended, std::mem::take(&mut batch.owed), batch.now);
+    }
+
+    fn is_foreign(&self, app_id: Option<&str>) -> bool {
+        match (&self.link.app_id, app_id) {
+            (Some(ours), Some(found)) => ours.as_str() != found,
+            (None, _) | (_, None) => false,
+        }
+    }
+
+    fn count_unreadable(&mut self, now: Moment, what: &'static str, bytes: usize) {
+        self.shared.board.counters.unreadable.one();
+        if let Some(held_back) = self.unreadable.pass(now) {
+            warn!(tenant = %self.shared.tenant, what, bytes, held_back, "a frame could not be read; it was skipped");
+        }
+    }
+}

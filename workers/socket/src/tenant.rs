@@ -1,0 +1,313 @@
+//! The line's task: feeds the machine, and does what it says.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use taut_core::{AppId, Moment, Reason, TenantState, WallMs};
+use taut_net::retry::Backoff;
+use taut_vault::AppToken;
+use tokio::sync::mpsc;
+use tokio::task::{Id, JoinError, JoinSet};
+use tracing::{error, info, warn};
+
+use crate::handle::{ClaimApp, Wishes};
+use crate::pure::deaf::Deaf;
+use crate::pure::line::{
+    Alarm, CloseWhy, Delays, Desired, Event, Generation, Input, Line, Output, Rules,
+};
+use crate::shared::Shared;
+use crate::socket::{self, Link, Order, Report};
+
+/// First pause between attempts to open a socket; doubles, jittered …
+const RETRY_FIRST: Duration = Duration::from_secs(1);
+/// … up to this.
+const RETRY_MAX: Duration = Duration::from_secs(120);
+/// Reports of sockets not yet taken; a socket that finds no room waits.
+const REPORTS_MAX: usize = 32;
+/// Orders a socket has not yet taken: late acks are given up beyond.
+const ORDERS_MAX: usize = 32;
+/// Without anything to wait for, the line looks again after this.
+const IDLE: Duration = Duration::from_secs(3600);
+
+impl Delays for Backoff {
+    fn next_delay(&mut self) -> Duration {
+        Self::next_delay(self)
+    }
+
+    fn reset(&mut self) {
+        Self::reset(self);
+    }
+}
+
+/// What is the line's own at its start.
+pub(crate) struct Setup {
+    pub(crate) app_token: AppToken,
+    pub(crate) app_id: Option<AppId>,
+    pub(crate) desired: Desired,
+    pub(crate) seed: u64,
+    pub(crate) deaf_since: Option<WallMs>,
+    pub(crate) claim_app: ClaimApp,
+}
+
+/// A socket's task, as long as it runs: it may outlive its socket to finish what is in flight.
+struct Slot {
+    generation: Generation,
+    task: Id,
+    orders: mpsc::Sender<Order>,
+    abort: tokio::task::AbortHandle,
+}
+
+pub(crate) struct Tenant {
+    shared: Arc<Shared>,
+    wishes: Arc<Wishes>,
+    token: Arc<AppToken>,
+    line: Line<Backoff>,
+    /// The socket that late acks go to.
+    current: Option<Generation>,
+    deaf: Deaf,
+    sockets: JoinSet<()>,
+    slots: Vec<Slot>,
+    reports: (mpsc::Sender<Box<Report>>, mpsc::Receiver<Box<Report>>),
+    claim_app: ClaimApp,
+    drain_by: Option<Moment>,
+    first_wish: Desired,
+}
+
+impl Tenant {
+    pub(crate) fn new(shared: Arc<Shared>, setup: Setup, wishes: Arc<Wishes>) -> Self {
+        let rules = Rules {
+            hello_timeout: shared.config.hello_timeout.0,
+            app_id: setup.app_id,
+            seed: setup.seed,
+        };
+        if let Some(since) = setup.deaf_since {
+            let gap = shared.clock.wall().since(since);
+            shared.board.counters.deaf_ms.add(millis(gap));
+        }
+        let deaf = Deaf::new(shared.clock.now(), setup.deaf_since.is_some());
+        Self {
+            line: Line::new(rules, Backoff::new(RETRY_FIRST, RETRY_MAX, setup.seed)),
+            wishes,
+            token: Arc::new(setup.app_token),
+            current: None,
+            deaf,
+            sockets: JoinSet::new(),
+            slots: Vec::new(),
+            reports: mpsc::channel(REPORTS_MAX),
+            claim_app: setup.claim_app,
+            drain_by: None,
+            first_wish: setup.desired,
+            shared,
+        }
+    }
+
+    /// Runs until drained.
+    pub(crate) async fn run(mut self) {
+        self.feed(Input::Desired(self.first_wish));
+        while !self.is_drained() {
+            let (wishes, pause) = (Arc::clone(&self.wishes), self.pause());
+            tokio::select! {
+                biased;
+                () = wishes.changed.notified() => self.on_wishes(),
+                Some(report) = self.reports.1.recv() => self.on_report(*report),
+                Some(ended) = self.sockets.join_next_with_id() => self.on_ended(ended),
+                () = tokio::time::sleep(pause) => self.feed(Input::Tick),
+            }
+        }
+    }
+
+    /// How long nothing is to be done by itself.
+    fn pause(&self) -> Duration {
+        let now = self.shared.clock.now();
+        let next = self.line.wake_at().into_iter().chain(self.drain_by).min();
+        next.map_or(IDLE, |at| now.until(at).min(IDLE))
+    }
+
+    fn is_drained(&mut self) -> bool {
+        let Some(by) = self.drain_by else { return false };
+        if self.shared.clock.now() >= by && !self.sockets.is_empty() {
+            warn!(tenant = %self.shared.tenant, sockets = self.sockets.len(), "drain cut off at its deadline");
+            self.sockets.abort_all();
+            return true;
+        }
+        self.line.is_empty() && self.sockets.is_empty()
+    }
+
+    fn on_wishes(&mut self) {
+        let pending = self.wishes.take();
+        if let Some(token) = pending.token {
+            self.token = Arc::new(token);
+            self.feed(Input::TokenChanged);
+        }
+        if let Some(desired) = pending.desired.filter(|_| self.drain_by.is_none()) {
+            self.feed(Input::Desired(desired));
+        }
+        if let Some(by) = pending.drain_by {
+            self.drain_by = Some(by);
+            self.feed(Input::Desired(Desired::Draining));
+        }
+    }
+
+    fn on_report(&mut self, report: Report) {
+        match report {
+            Report::Event(generation, event) => self.feed(Input::Socket(generation, event)),
+            Report::LateAck(ack) => {
+                let slot = self.current.and_then(|current| self.slot(current));
+                let unsent = match slot.map(|slot| slot.orders.try_send(Order::Ack(ack))) {
+                    Some(Ok(())) => false,
+                    Some(Err(_)) | None => true,
+                };
+                if unsent {
+                    // The ack itself, dropped with the order, settles its request as not written.
+                    self.shared.board.counters.requests_cut.one();
+                }
+            }
+        }
+    }
+
+    fn on_ended(&mut self, ended: Result<(Id, ()), JoinError>) {
+        let (task, panicked) = match &ended {
+            Ok((task, ())) => (*task, false),
+            Err(error) => (error.id(), error.is_panic()),
+        };
+        let Some(index) = self.slots.iter().position(|slot| slot.task == task) else { return };
+        let generation = self.slots.swap_remove(index).generation;
+        if panicked {
+            error!(tenant = %self.shared.tenant, socket = generation.0, "a socket's task panicked; the line goes on");
+        }
+        // Usually its last report came first, and this is old news to the machine.
+        self.feed(Input::Socket(generation, Event::Closed(CloseWhy::Lost)));
+    }
+
+    /// One input, and everything that follows from it.
+    fn feed(&mut self, input: Input) {
+        let mut next = Some(input);
+        while let Some(input) = next.take() {
+            let now = self.shared.clock.now();
+            for output in self.line.step(now, input) {
+                next = next.or(self.act(now, output));
+            }
+        }
+        self.note();
+    }
+
+    /// Does one thing; the machine's next input, if it follows at once.
+    fn act(&mut self, now: Moment, output: Output) -> Option<Input> {
+        let counters = &self.shared.board.counters;
+        match output {
+            Output::Open(generation) => self.open(generation),
+            Output::Retire(generation) => self.order(generation, Order::Retire),
+            Output::Abort(generation) => self.order(generation, Order::Abort),
+            Output::Claim(app_id) => {
+                let ours = (self.claim_app)(&app_id);
+                self.shared.board.update(|status| status.app_id = Some(app_id));
+                return (!ours).then_some(Input::AppTaken);
+            }
+            Output::HoldOpens(until) => self.shared.gate.hold(&self.token.fingerprint(), until),
+            Output::Current(generation, num_connections) => {
+                self.current = Some(generation);
+                counters.deaf_ms.add(millis(self.deaf.hello(now)));
+                self.shared.board.update(|status| {
+                    status.num_connections = num_connections;
+                    status.settled = true;
+                });
+            }
+            Output::State(state, reason) => self.show(state, reason),
+            Output::OpenEnded(outcome) => counters.socket_opens.at(outcome).one(),
+            Output::SocketEnded(reason) => counters.socket_closes.at(reason).one(),
+            Output::Foreign(count) => counters.socket_foreign.set(u64::from(count)),
+            Output::Alarm(alarm) => self.alarm(&alarm),
+        }
+        None
+    }
+
+    fn open(&mut self, generation: Generation) {
+        let (orders, inbox) = mpsc::channel(ORDERS_MAX);
+        let link = Link {
+            generation,
+            reports: self.reports.0.clone(),
+            orders: inbox,
+            token: Arc::clone(&self.token),
+            app_id: self.line.app_id().cloned(),
+        };
+        let abort = self.sockets.spawn(socket::run(Arc::clone(&self.shared), link));
+        self.slots.push(Slot { generation, task: abort.id(), orders, abort });
+    }
+
+    fn order(&self, generation: Generation, order: Order) {
+        let Some(slot) = self.slot(generation) else { return };
+        if slot.orders.try_send(order).is_err() {
+            // It takes no orders any more: either it is done, or it is stuck.
+            slot.abort.abort();
+        }
+    }
+
+    fn slot(&self, generation: Generation) -> Option<&Slot> {
+        self.slots.iter().find(|slot| slot.generation == generation)
+    }
+
+    /// Brings the board up to date after a step.
+    fn note(&mut self) {
+        let now = self.shared.clock.now();
+        let board = &self.shared.board;
+        if !self.line.is_live() {
+            self.current = None;
+            self.deaf.lost(board.status().last_frame.unwrap_or(now));
+        }
+        board.counters.deaf_ms.add(millis(self.deaf.want(now, self.line.is_wanted())));
+        let (sockets, deaf_since) = (self.line.sockets(), self.deaf.since());
+        board.update(|status| {
+            status.sockets = sockets;
+            status.deaf_since = deaf_since;
+        });
+    }
+
+    fn show(&self, state: TenantState, reason: Reason) {
+        let tenant = &self.shared.tenant;
+        let (name, code, text) = (state.name(), reason.code.as_str(), reason.text.as_str());
+        match state {
+            TenantState::Waiting | TenantState::Parked => {
+                warn!(%tenant, state = name, reason = code, text, "state changed");
+            }
+            TenantState::Starting
+            | TenantState::Connected
+            | TenantState::Moving
+            | TenantState::Paused
+            | TenantState::Quarantined
+            | TenantState::Incomplete
+            | TenantState::Unplaced => info!(%tenant, state = name, reason = code, text, "state changed"),
+        }
+        let since = self.shared.clock.wall();
+        self.shared.board.update(|status| {
+            if status.state != state {
+                status.since = since;
+            }
+            status.settled |= matches!(state, TenantState::Waiting | TenantState::Parked);
+            status.state = state;
+            status.reason = reason;
+        });
+    }
+
+    fn alarm(&self, alarm: &Alarm) {
+        let tenant = &self.shared.tenant;
+        match alarm {
+            Alarm::TooManyWebsockets => {
+                warn!(%tenant, "Slack refuses further sockets of this app; nothing is opened for a while");
+            }
+            Alarm::ForeignSockets(count) => {
+                warn!(%tenant, count, "sockets of this app that are not ours take a share of its events");
+            }
+            Alarm::ForeignApp { found } => {
+                error!(%tenant, found, "the app-level token belongs to another app than the tenant's");
+            }
+            Alarm::DuplicateApp => error!(%tenant, "another tenant already holds this app"),
+            Alarm::FrameTooLarge => {
+                warn!(%tenant, limit = %self.shared.config.frame_bytes_max, "Slack sent a frame beyond the limit");
+            }
+        }
+    }
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
