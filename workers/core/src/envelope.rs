@@ -21,7 +21,7 @@ pub enum Frame {
     Disconnect(String),
     /// Something that wants an ack.
     Envelope(Box<Envelope>),
-    /// JSON without an envelope id and of no type taut knows.
+    /// JSON that wants no ack: without an envelope id or without a type, and nothing taut knows.
     Other,
 }
 
@@ -105,7 +105,8 @@ impl Frame {
         let frame_type = text_of(raw.frame_type).unwrap_or_default();
         match text_of(raw.envelope_id) {
             Some(id) if id.len() > ENVELOPE_ID_BYTES_MAX => Err(FrameError::EnvelopeId),
-            Some(id) if !id.is_empty() => {
+            // Without a type it is no envelope: an ack that comes back as an echo would be acked without end.
+            Some(id) if !id.is_empty() && !frame_type.is_empty() => {
                 let id = id.into_owned();
                 Ok(Self::Envelope(Box::new(Envelope::read(frame, text, &raw, &frame_type, id))))
             }
