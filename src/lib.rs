@@ -2,9 +2,21 @@
 //!
 //! ```text
 //! main ─► cli ─► config ─► daemon ─┬─► tenant (one supervisor each) ─► socket line, delivery
-//!                                  ├─► seeing (metrics, health, logs)
+//!                                  ├─► seeing (metrics, health, status)
 //!                                  └─► admin (Unix socket) ◄─ cli (status, deadletter, route, …)
 //! ```
+//!
+//! Invariant: tasks are spawned in `daemon`, `tenant`, `seeing` and `admin` alone, and in the roles' own
+//! supervisors; what a task's end means is said where it is spawned.
 
+pub mod admin;
+pub mod cli;
 pub mod config;
+pub mod daemon;
+pub mod demo;
+pub mod facts;
+pub mod fleet;
 pub mod logging;
+pub mod paths;
+pub mod seeing;
+pub mod tenant;

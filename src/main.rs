@@ -1,1 +1,7 @@
-fn main() {}
+//! The `taut` binary.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    taut::cli::main()
+}

@@ -1,0 +1,43 @@
+//! `taut run`: a worker, from configuration files or in its short form.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::{Failure, Outcome, environment};
+use crate::config::{self, Loaded};
+use crate::daemon::{self, RunEnd};
+
+/// `taut run`
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Configuration files, later ones over earlier ones; without any, defaults and the environment.
+    #[arg(long, value_name = "FILE", conflicts_with = "forward")]
+    pub config: Vec<PathBuf>,
+    /// Short form: one tenant from SLACK_APP_TOKEN and SLACK_SIGNING_SECRET, delivered to this Request URL.
+    #[arg(long, value_name = "URL")]
+    pub forward: Option<String>,
+}
+
+pub(super) fn run(args: RunArgs) -> Outcome {
+    let environment = environment();
+    let loaded = match &args.forward {
+        Some(url) => config::short_form(&environment, url),
+        None => config::load(&args.config, &environment),
+    };
+    let loaded = loaded.map_err(Failure::refused)?;
+    let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    crate::logging::init(&loaded.config.log, terminal).map_err(|error| Failure::refused(error.to_string()))?;
+    warn_all(&loaded);
+    match daemon::run_to_end(loaded)? {
+        RunEnd::Drained => Ok(ExitCode::SUCCESS),
+        RunEnd::Failed => Ok(ExitCode::FAILURE),
+    }
+}
+
+fn warn_all(loaded: &Loaded) {
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+}

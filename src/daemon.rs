@@ -1,0 +1,147 @@
+//! Builds a worker from its configuration and joins the roles: read this to know the data path.
+//!
+//! ```text
+//! store ─┬─► tenant × N:  line (socket, intake) ─► log ─► delivery ─► handler
+//!        │                   └─ requests ─► desk ────────────┘
+//!        ├─► facts (each minute), dead letters' expiry (each hour)
+//!        └─► seeing (/metrics, /livez, /readyz)   admin (Unix socket)
+//! ```
+//! Start order: store, way out, tenants, listeners. Stop order: [`crate::daemon::Daemon::drain`].
+
+mod build;
+mod signals;
+mod upkeep;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use taut_core::log::Registry;
+use taut_store::DiskStore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use self::build::open_store;
+use crate::cli::Failure;
+use crate::config::Loaded;
+use crate::facts;
+use crate::fleet::Fleet;
+use crate::seeing::Seen;
+use crate::seeing::server::Views;
+
+/// How a worker ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunEnd {
+    /// It drained: nothing was cut off.
+    Drained,
+    /// The drain was cut short, or the store failed for good.
+    Failed,
+}
+
+/// A running worker.
+pub struct Daemon {
+    fleet: Arc<Fleet>,
+    store: DiskStore,
+    seen: Seen,
+    draining: Arc<AtomicBool>,
+    drain_asked: CancellationToken,
+    stop: CancellationToken,
+    background: TaskTracker,
+    drain_timeout: Duration,
+    /// Where `/metrics`, `/livez` and `/readyz` are.
+    pub metrics: SocketAddr,
+    /// The admin socket's file.
+    pub admin: PathBuf,
+    /// What the listener serves, for tests and the short form's greeting.
+    pub views: Views,
+}
+
+impl Daemon {
+    /// Starts a worker.
+    ///
+    /// # Errors
+    /// A sentence: what could not be opened, whose fault it is, and what to do.
+    pub async fn start(loaded: Loaded) -> Result<Self, String> {
+        build::build(loaded).await
+    }
+
+    /// Resolves when somebody asked over the admin socket for the drain.
+    pub async fn drain_asked(&self) {
+        self.drain_asked.cancelled().await;
+    }
+
+    /// Resolves with the cause once the store has failed for good.
+    pub async fn failed(&self) -> String {
+        self.store.fatal().await
+    }
+
+    /// Drains: every tenant takes nothing new, finishes what is held and closes its sockets; then the store is
+    /// synced and closed. `hurry` cuts it short.
+    ///
+    /// Bounded by `worker.drain_timeout`; what was not finished stays in the log for the next start.
+    pub async fn drain(&self, hurry: CancellationToken) -> RunEnd {
+        self.draining.store(true, Ordering::Relaxed);
+        tracing::info!(timeout = ?self.drain_timeout, "draining: no new envelopes, finishing what is held");
+        let drains = self.fleet.handles().map(|tenant| tenant.drain(self.drain_timeout, hurry.clone()));
+        let cut = futures::future::join_all(drains).await.into_iter().filter(|whole| !whole).count();
+        let end = self.close().await;
+        if cut > 0 {
+            tracing::warn!(tenants = cut, "the drain was cut short; what was stored stays in the log");
+            return RunEnd::Failed;
+        }
+        end
+    }
+
+    async fn close(&self) -> RunEnd {
+        let (store, seen) = (self.store.clone(), self.seen.clone());
+        let closed = tokio::task::spawn_blocking(move || {
+            let registry: &dyn Registry = &store;
+            facts::save(registry, &seen);
+            store.close()
+        });
+        let closed = closed.await;
+        self.stop.cancel();
+        self.background.close();
+        self.background.wait().await;
+        if let Err(error) = tokio::fs::remove_file(&self.admin).await {
+            tracing::debug!(%error, "the admin socket's file was gone already");
+        }
+        match closed {
+            Ok(Ok(())) => {
+                tracing::info!("stopped: everything stored is on disk");
+                RunEnd::Drained
+            }
+            Ok(Err(error)) => {
+                tracing::error!(error = %error, "the store did not close cleanly; the next start recovers it");
+                RunEnd::Failed
+            }
+            Err(error) => {
+                tracing::error!(%error, "closing the store panicked; the next start recovers it");
+                RunEnd::Failed
+            }
+        }
+    }
+}
+
+/// Runs a worker until a signal, an operator or the store ends it.
+///
+/// # Errors
+/// If it cannot start.
+pub fn run_to_end(loaded: Loaded) -> Result<RunEnd, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("taut")
+        .build()
+        .map_err(|error| format!("cannot start the runtime: {error}"))?;
+    let end = runtime.block_on(async {
+        let mut signals = signals::Signals::listen().map_err(|error| error.to_string())?;
+        let daemon = Daemon::start(loaded).await?;
+        upkeep::tell_systemd_ready();
+        Ok::<_, String>(signals::until_the_end(&daemon, &mut signals).await)
+    })?;
+    // Nothing that matters is left on the runtime; a handler that never answers must not hold the exit.
+    runtime.shutdown_background();
+    Ok(end)
+}

@@ -1,0 +1,192 @@
+//! Builds a worker: store, way out, tenants, listeners, in this order.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use taut_core::config::{Config, TenantConfig};
+use taut_core::log::{Log, QueueLimits};
+use taut_core::{Board, Clock, TenantId};
+use taut_delivery::DeliveryMetrics;
+use taut_net::clock::BootClock;
+use taut_net::dial::{Dialer, Way};
+use taut_net::gate::StartGate;
+use taut_net::http::{HttpClient, HttpLimits};
+use taut_net::slack::SlackApi;
+use taut_socket::LineMetrics;
+use taut_store::{DiskOptions, DiskStore, RecoveryReport};
+use taut_vault::ProxyPassword;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::{Daemon, upkeep};
+use crate::admin::letters::Letters;
+use crate::admin::server::{self as admin, Admin};
+use crate::cli::environment;
+use crate::config::Loaded;
+use crate::fleet::{Apps, Fleet};
+use crate::seeing::server::{self as seeing, Views};
+use crate::seeing::{About, Seen, histograms};
+use crate::tenant::{Shared, TenantHandle, supervise};
+use crate::{facts, paths};
+
+/// What an ack survives with the disk store.
+const DURABILITY: &str = "synced to this host's disk: survives the end of the process and the loss of power, not the loss of the disk";
+
+/// Opens the disk store where the configuration says.
+///
+/// # Errors
+/// A sentence: another process holds it, the directory cannot be used, or its content cannot be recovered.
+pub fn open_store(
+    config: &Config,
+    environment: &BTreeMap<String, String>,
+    clock: Arc<dyn Clock>,
+) -> Result<(DiskStore, RecoveryReport), String> {
+    let path = paths::store(config, environment)?;
+    let options = DiskOptions {
+        total_bytes_max: config.queue.total_bytes_max.0,
+        dedup_window: config.queue.dedup_window.0,
+        dead_letters_bytes_max: config.dead_letters.bytes_max.0,
+        ..DiskOptions::new(path)
+    };
+    DiskStore::open(options, clock).map_err(|error| error.to_string())
+}
+
+pub(super) async fn build(loaded: Loaded) -> Result<Daemon, String> {
+    let environment = environment();
+    let config = loaded.config;
+    let clock: Arc<dyn Clock> = Arc::new(BootClock);
+    // Before anything else fetches handles; in a process with several workers the first one's serves all.
+    let recorder = histograms::install().ok();
+
+    let (store, recovery) = open_store(&config, &environment, Arc::clone(&clock))?;
+    tracing::info!(durability = DURABILITY, recovery = %recovery, "the store is open");
+    let log: Arc<dyn Log> = Arc::new(store.clone());
+    let seen = Seen::new(
+        Arc::clone(&log),
+        Arc::new(store.clone()),
+        Arc::clone(&clock),
+        about(&config, &environment, &recovery)?,
+    );
+
+    let admin_path = paths::admin_socket(&config, &environment)?;
+    let admin_listener = admin::bind(&admin_path).await?;
+    let (metrics_listener, metrics) = seeing::bind(&config.metrics.listen).await?;
+
+    let background = TaskTracker::new();
+    let stop = CancellationToken::new();
+    let shared = Arc::new(way_out(&config, loaded.base_dir, &store, &clock)?);
+    let fleet = Arc::new(tenants(&shared, &config.tenants, &seen, &background));
+    let drain_asked = fleet.drain_asked();
+
+    let views = Views { seen: seen.clone(), recorder: recorder.clone(), draining: Arc::new(AtomicBool::new(false)) };
+    let letters = Letters { log, dead: Arc::new(store.clone()), registry: Arc::new(store.clone()) };
+    let control = Admin { views: views.clone(), letters, control: Arc::clone(&fleet) as _ };
+    // The listeners' end leaves the data path alone: it is logged where they are served.
+    background.spawn(admin::serve(admin_listener, control, stop.clone()));
+    background.spawn(seeing::serve(metrics_listener, views.clone(), stop.clone()));
+    // Upkeep ends with `stop` alone; a panic in it is logged and costs no envelope.
+    background.spawn(facts::save_each_minute(Arc::new(store.clone()), seen.clone(), stop.clone()));
+    background.spawn(upkeep::expire_dead_letters(
+        Arc::new(store.clone()),
+        config.dead_letters.age_max.0,
+        clock,
+        stop.clone(),
+    ));
+    if let Some(recorder) = recorder {
+        background.spawn(upkeep::fold_histograms(recorder, stop.clone()));
+    }
+    tracing::info!(tenants = config.tenants.len(), %metrics, admin = %admin_path.display(), "running");
+    Ok(Daemon {
+        fleet,
+        store,
+        seen,
+        draining: Arc::clone(&views.draining),
+        drain_asked,
+        stop,
+        background,
+        drain_timeout: config.worker.drain_timeout.0,
+        metrics,
+        admin: admin_path,
+        views,
+    })
+}
+
+fn about(
+    config: &Config,
+    environment: &BTreeMap<String, String>,
+    recovery: &RecoveryReport,
+) -> Result<About, String> {
+    let host = || rustix::system::uname().nodename().to_string_lossy().into_owned();
+    Ok(About {
+        worker: config.worker.name.clone().unwrap_or_else(host),
+        durability: DURABILITY,
+        store_path: paths::store(config, environment)?.display().to_string(),
+        recovery: recovery.to_string(),
+    })
+}
+
+fn way_out(
+    config: &Config,
+    secrets_base: std::path::PathBuf,
+    store: &DiskStore,
+    clock: &Arc<dyn Clock>,
+) -> Result<Shared, String> {
+    let password = match &config.network.proxy_password {
+        Some(reference) => Some(ProxyPassword::new(
+            taut_vault::resolve(reference, &secrets_base)
+                .map_err(|error| format!("network.proxy_password: {error}"))?
+                .secret,
+        )),
+        None => None,
+    };
+    let dialer = Dialer::new(&config.network, password).map_err(|error| error.to_string())?;
+    let client = |way| HttpClient::new(dialer.clone(), way, HttpLimits::default());
+    let api = SlackApi::new(client(Way::Outside), &config.slack.api_url)
+        .map_err(|error| error.to_string())?
+        .with_timeout(config.network.deadlines.call.0);
+    Ok(Shared {
+        secrets_base,
+        api,
+        gate: Arc::new(StartGate::new(
+            config.slack.opens_per_app,
+            config.slack.opens_per_second,
+            Arc::clone(clock),
+        )),
+        handlers: client(Way::Direct),
+        outside: client(Way::Outside),
+        dialer,
+        log: Arc::new(store.clone()),
+        dead_letters: Arc::new(store.clone()),
+        registry: Arc::new(store.clone()),
+        clock: Arc::clone(clock),
+        line_metrics: LineMetrics::new(),
+        delivery_metrics: DeliveryMetrics::new(),
+        apps: Apps::default(),
+        config: config.clone(),
+    })
+}
+
+fn tenants(shared: &Arc<Shared>, configs: &[TenantConfig], seen: &Seen, tasks: &TaskTracker) -> Fleet {
+    let mut handles: BTreeMap<TenantId, TenantHandle> = BTreeMap::new();
+    for config in configs {
+        shared.log.set_limits(&config.id, limits(&shared.config));
+        let board = Arc::new(Board::new(config.id.clone(), shared.clock.wall()));
+        seen.add(Arc::clone(&board));
+        let (handle, task) = supervise(Arc::clone(shared), config.clone(), board);
+        // Ends with the drain; a panic inside is caught and shown there.
+        tasks.spawn(task);
+        handles.insert(config.id.clone(), handle);
+    }
+    Fleet::new(handles, CancellationToken::new())
+}
+
+fn limits(config: &Config) -> QueueLimits {
+    QueueLimits {
+        envelopes_max: config.queue.envelopes_max,
+        bytes_max: config.queue.bytes_max.0,
+        overflow: config.queue.overflow,
+        request_reserve_percent: config.queue.request_reserve_percent,
+        dedup_entries_max: config.queue.dedup_entries_max,
+    }
+}

@@ -1,0 +1,68 @@
+//! How operators see a worker: metrics, health and status, all read from the tenants' boards and the store.
+
+pub mod health;
+pub mod histograms;
+pub mod page;
+pub mod reference;
+pub mod server;
+pub mod status;
+
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+use taut_core::log::{DeadLetters, Log};
+use taut_core::{Board, Clock, TenantId};
+
+/// What every view reads. Cheap to clone.
+#[derive(Clone)]
+pub struct Seen {
+    boards: Arc<RwLock<Vec<Arc<Board>>>>,
+    /// The log.
+    pub log: Arc<dyn Log>,
+    /// The dead letters.
+    pub dead_letters: Arc<dyn DeadLetters>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Facts that do not change while the worker runs.
+    pub about: Arc<About>,
+}
+
+/// What a worker says of itself.
+#[derive(Debug, Clone)]
+pub struct About {
+    /// The worker's name.
+    pub worker: String,
+    /// What an ack survives, in words.
+    pub durability: &'static str,
+    /// The store's directory.
+    pub store_path: String,
+    /// What recovery found at start, for `taut status`.
+    pub recovery: String,
+}
+
+impl Seen {
+    /// A view of no tenants yet.
+    pub fn new(
+        log: Arc<dyn Log>,
+        dead_letters: Arc<dyn DeadLetters>,
+        clock: Arc<dyn Clock>,
+        about: About,
+    ) -> Self {
+        Self { boards: Arc::default(), log, dead_letters, clock, about: Arc::new(about) }
+    }
+
+    /// Adds a tenant's board.
+    pub fn add(&self, board: Arc<Board>) {
+        self.boards.write().push(board);
+    }
+
+    /// All boards, in the order the tenants were added.
+    pub fn boards(&self) -> Vec<Arc<Board>> {
+        self.boards.read().clone()
+    }
+
+    /// One tenant's board.
+    pub fn board(&self, tenant: &TenantId) -> Option<Arc<Board>> {
+        self.boards.read().iter().find(|board| board.tenant == *tenant).cloned()
+    }
+}
