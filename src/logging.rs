@@ -35,8 +35,8 @@ pub enum LoggingError {
 /// [`LoggingError::Filter`]. A bare word that is no level is refused here, though the filter's syntax would take it
 /// for a target: it is a misspelt level.
 pub fn filter(level: &str) -> Result<EnvFilter, LoggingError> {
-    let is_directive = |part: &str| part.contains('=') || part.trim().parse::<LevelFilter>().is_ok();
-    if level.is_empty() || !level.split(',').all(is_directive) {
+    let is_level = |part: &str| !part.is_empty() && part.parse::<LevelFilter>().is_ok();
+    if !level.split(',').all(|part| part.contains('=') || is_level(part.trim())) {
         return Err(LoggingError::Filter);
     }
     EnvFilter::builder().parse(level).map_err(|_| LoggingError::Filter)
@@ -164,7 +164,8 @@ mod tests {
         let sink = memory.clone();
         let builder = tracing_subscriber::fmt().with_writer(Redacting(move || sink.clone())).with_ansi(ansi);
         let log = || {
-            let payload = r#"{"token":"Kq3hunter2","trigger_id":"13345224609.738474920.8088930838d88f008e0"}"#;
+            let payload =
+                r#"{"token":"Kq3hunter2","trigger_id":"13345224609.738474920.8088930838d88f008e0"}"#;
             tracing::info!(
                 token = "hunter2",
                 signing_secret = ?"hunter2 again",
@@ -206,7 +207,7 @@ mod tests {
         let memory = Memory::default();
         let mut line = Line { sink: memory.clone(), bytes: Vec::new() };
         let padding = "x".repeat(LINE_BYTES_MAX - 8);
-        write!(line, "{padding} xapp-1-A123-hunter2\n").expect("memory takes everything");
+        writeln!(line, "{padding} xapp-1-A123-hunter2").expect("memory takes everything");
         drop(line);
         let text = String::from_utf8(memory.0.lock().clone()).expect("text");
         assert!(text.len() < LINE_BYTES_MAX + 32 && text.ends_with('\n') && !text.contains("xapp-1"), "cut");

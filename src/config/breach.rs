@@ -98,22 +98,19 @@ impl fmt::Display for Breaches {
     }
 }
 
-/// The last component of a key's path.
-pub(super) fn leaf(key: &str) -> &str {
-    key.rsplit('.').next().unwrap_or(key)
-}
+/// What names of keys whose values are secrets have in common, well or badly spelt.
+const SECRET_WORDS: [&str; 6] = ["token", "secr", "pass", "pwd", "credential", "signing"];
 
 /// A value as it may be shown: what is or may be a secret reads `***`, credentials in URLs too, long text is cut.
 ///
 /// A person who pastes a secret where a reference belongs, or misspells the key, must not find it in a terminal's
 /// scrollback or in a CI log.
 pub(super) fn shown(key: &str, value: &toml::Value) -> String {
-    let name = leaf(key).to_ascii_lowercase();
-    let secret_name = ["token", "secret", "pass", "pwd", "credential", "sign", "auth"];
-    let text = value.to_string();
-    if secret_name.iter().any(|word| name.contains(word)) && !value.is_table() || looks_random(value) {
+    let key = key.to_ascii_lowercase();
+    if SECRET_WORDS.iter().any(|word| key.contains(word)) || looks_random(value) {
         return "***".into();
     }
+    let text = value.to_string();
     let text = logging::redact(&without_user_info(&text)).into_owned();
     match text.char_indices().nth(VALUE_CHARS_MAX) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
@@ -170,7 +167,10 @@ mod tests {
         assert_eq!(shown("tenants[0].sgn", &text("8f742231b10e8888abcd99yyyzzz85a5")), "***");
         assert_eq!(shown("network.proxy", &text("http://joe:pw@proxy:3128")), r#""http://***@proxy:3128""#);
         assert_eq!(shown("store.pth", &text("/var/lib/taut")), r#""/var/lib/taut""#);
-        assert_eq!(shown("x", &text("a ").as_str().map(|t| text(&t.repeat(500))).expect("text")).chars().count(), 81);
+        assert_eq!(
+            shown("x", &text("a ").as_str().map(|t| text(&t.repeat(500))).expect("text")).chars().count(),
+            81
+        );
     }
 
     #[test]

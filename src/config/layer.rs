@@ -37,9 +37,9 @@ impl Node {
     /// The same as TOML, without origins.
     pub(super) fn to_value(&self) -> toml::Value {
         match &self.content {
-            Content::Table(table) => toml::Value::Table(
-                table.iter().map(|(key, node)| (key.clone(), node.to_value())).collect(),
-            ),
+            Content::Table(table) => {
+                toml::Value::Table(table.iter().map(|(key, node)| (key.clone(), node.to_value())).collect())
+            }
             Content::Tables(list) => toml::Value::Array(list.iter().map(Self::to_value).collect()),
             Content::Value(value) => value.clone(),
         }
@@ -54,7 +54,12 @@ impl Node {
             toml::Value::Array(list) if is_tables(&list) => {
                 Content::Tables(list.into_iter().map(|value| Self::uniform(value, origin)).collect())
             }
-            value => Content::Value(value),
+            value @ (toml::Value::String(_)
+            | toml::Value::Integer(_)
+            | toml::Value::Float(_)
+            | toml::Value::Boolean(_)
+            | toml::Value::Datetime(_)
+            | toml::Value::Array(_)) => Content::Value(value),
         };
         Self { origin: origin.clone(), content }
     }
@@ -157,15 +162,24 @@ impl Reader<'_> {
                 });
                 Node { content: Content::Tables(nodes.collect()), origin }
             }
-            scalar => match plain(scalar) {
-                Some(value) => Node { origin, content: Content::Value(value) },
-                None => {
+            scalar @ (DeValue::String(_)
+            | DeValue::Integer(_)
+            | DeValue::Float(_)
+            | DeValue::Boolean(_)
+            | DeValue::Datetime(_)
+            | DeValue::Array(_)) => {
+                let value = plain(scalar).unwrap_or_else(|| {
                     let rule = "must be a number of at most 64 bits".to_owned();
-                    let origin_of_breach = Some(origin.clone());
-                    breaches.push(Breach { key: key.into(), value: None, rule, origin: origin_of_breach });
-                    Node::empty_table(origin)
-                }
-            },
+                    breaches.push(Breach {
+                        key: key.into(),
+                        value: None,
+                        rule,
+                        origin: Some(origin.clone()),
+                    });
+                    toml::Value::Integer(0)
+                });
+                Node { origin, content: Content::Value(value) }
+            }
         }
     }
 }

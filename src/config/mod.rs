@@ -67,11 +67,7 @@ pub fn load(files: &[PathBuf], env: &BTreeMap<String, String>) -> Result<Loaded,
             Err(found) => breaches.extend(found),
         }
     }
-    if breaches.is_empty() {
-        assemble(layers, env, &working_dir, base_dir)
-    } else {
-        Err(Breaches(breaches))
-    }
+    if breaches.is_empty() { assemble(layers, env, &working_dir, base_dir) } else { Err(Breaches(breaches)) }
 }
 
 /// The configuration of `taut run --forward URL`: one tenant, `default`, with one route, `default`, to the URL.
@@ -181,7 +177,10 @@ fn effective_origins(
         match (value, shape) {
             (toml::Value::Table(table), Shape::Table(shapes)) => {
                 for (name, value) in table {
-                    shapes.get(name).into_iter().for_each(|shape| walk(value, shape, &join(key, name), visit));
+                    shapes
+                        .get(name)
+                        .into_iter()
+                        .for_each(|shape| walk(value, shape, &join(key, name), visit));
                 }
             }
             (toml::Value::Array(list), Shape::Tables(shape)) => {
@@ -258,4 +257,3 @@ fn read(file: &Path) -> Result<String, String> {
 pub fn keys() -> Vec<String> {
     Shape::of_config().keys()
 }
-

@@ -47,7 +47,7 @@ impl Page<'_> {
             };
             match value {
                 Some(value) if as_section => below.push((name, value, known, shape)),
-                Some(value) => self.line(key, name, value, shape),
+                Some(value) => self.line(key, name, value),
                 None if key.contains('[') || as_section => {}
                 None => self.add(&format!("# {name} is not set")),
             }
@@ -59,7 +59,13 @@ impl Page<'_> {
                 (Shape::Tables(shape), Some(list)) => {
                     for (index, item) in list.iter().enumerate() {
                         let key = format!("{key}[{index}]");
-                        self.section(&key, &format!("[[{header_name}]]"), item, known.get(0).unwrap_or(known), shape);
+                        self.section(
+                            &key,
+                            &format!("[[{header_name}]]"),
+                            item,
+                            known.get(0).unwrap_or(known),
+                            shape,
+                        );
                     }
                 }
                 (shape, _) => self.section(&key, &format!("[{header_name}]"), value, known, shape),
@@ -67,9 +73,9 @@ impl Page<'_> {
         }
     }
 
-    fn line(&mut self, parent: &str, name: &str, value: &Value, shape: &Shape) {
+    fn line(&mut self, parent: &str, name: &str, value: &Value) {
         let key = join(parent, name);
-        let origin = self.origin(&key, value, shape);
+        let origin = self.origin(&key, value);
         let text = format!("{name} = {}", inline(value));
         self.add(&format!("{text:ORIGIN_COLUMN$} # {origin}"));
     }
@@ -80,13 +86,12 @@ impl Page<'_> {
     }
 
     /// A key's origin; for an inline table that of its first key that has been set.
-    fn origin(&self, key: &str, value: &Value, shape: &Shape) -> Origin {
+    fn origin(&self, key: &str, value: &Value) -> Origin {
         if let Some(origin) = self.loaded.origins.get(key) {
             return origin.clone();
         }
-        let origins = value.as_object().into_iter().flatten().map(|(name, value)| {
-            self.origin(&join(key, name), value, shape)
-        });
+        let origins =
+            value.as_object().into_iter().flatten().map(|(name, value)| self.origin(&join(key, name), value));
         origins.into_iter().find(|origin| *origin != Origin::Default).unwrap_or_default()
     }
 }
@@ -108,14 +113,10 @@ fn inline(value: &Value) -> String {
 
 /// A basic string of TOML, always on one line.
 fn toml_text(text: &str) -> String {
-    let mut quoted = String::from("\"");
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => quoted.extend(['\\', c]),
-            c if c.is_control() => quoted.push_str(&format!("\\u{:04X}", u32::from(c))),
-            c => quoted.push(c),
-        }
-    }
-    quoted.push('"');
-    quoted
+    let escaped = text.chars().map(|c| match c {
+        '"' | '\\' => format!("\\{c}"),
+        c if c.is_control() => format!("\\u{:04X}", u32::from(c)),
+        c => c.to_string(),
+    });
+    format!("\"{}\"", escaped.collect::<String>())
 }

@@ -9,7 +9,7 @@ use taut_core::config::{
 };
 use taut_core::{AppId, RouteName, TenantId};
 
-use super::breach::{Breach, leaf, shown};
+use super::breach::{Breach, shown};
 use super::layer::{Content, Node, join};
 
 /// What may stand at a key.
@@ -129,16 +129,16 @@ impl Shape {
     /// The existing key that was probably meant, with this key's own list indexes.
     pub(super) fn suggest(&self, key: &str) -> Option<String> {
         let (parent, name) = key.rsplit_once('.').unwrap_or(("", key));
-        let siblings: Vec<String> = match parent.split('.').filter(|part| !part.is_empty()).try_fold(
-            self,
-            |shape, part| match shape.child(part.split('[').next().unwrap_or(part)) {
+        let siblings: Vec<String> =
+            match parent.split('.').filter(|part| !part.is_empty()).try_fold(self, |shape, part| match shape
+                .child(part.split('[').next().unwrap_or(part))
+            {
                 Some(Self::Tables(item)) => Some(&**item),
                 other => other,
-            },
-        ) {
-            Some(Self::Table(children) | Self::OneOf(children)) => children.keys().cloned().collect(),
-            Some(Self::Tables(_) | Self::Value(_)) | None => Vec::new(),
-        };
+            }) {
+                Some(Self::Table(children) | Self::OneOf(children)) => children.keys().cloned().collect(),
+                Some(Self::Tables(_) | Self::Value(_)) | None => Vec::new(),
+            };
         let near = siblings
             .into_iter()
             .map(|sibling| (distance(&sibling, name), sibling))
@@ -148,7 +148,7 @@ impl Shape {
             return Some(join(parent, &sibling));
         }
         let keys = self.keys();
-        let elsewhere = keys.iter().find(|other| leaf(other) == name);
+        let elsewhere = keys.iter().find(|other| other.rsplit('.').next() == Some(name));
         let near = || {
             let close = |other: &&String| distance(other, key) <= 3;
             keys.iter().filter(close).min_by_key(|other| distance(other, key))
@@ -169,7 +169,13 @@ pub(super) fn pattern(key: &str) -> String {
 }
 
 /// Takes what does not fit the shape out of the tree and says why.
-pub(super) fn prune(node: &mut Node, shape: &Shape, root: &Shape, key: &str, breaches: &mut Vec<Breach>) -> bool {
+pub(super) fn prune(
+    node: &mut Node,
+    shape: &Shape,
+    root: &Shape,
+    key: &str,
+    breaches: &mut Vec<Breach>,
+) -> bool {
     let mut refuse = |node: &Node, rule: String| {
         let value = match &node.content {
             Content::Value(value) => Some(shown(key, value)),
@@ -192,7 +198,12 @@ pub(super) fn prune(node: &mut Node, shape: &Shape, root: &Shape, key: &str, bre
             if choices && before == table.len() {
                 let names: Vec<_> = shapes.keys().map(String::as_str).collect();
                 let rule = format!("must have exactly one of {}", names.join(", "));
-                breaches.push(Breach { key: key.into(), value: None, rule, origin: Some(node.origin.clone()) });
+                breaches.push(Breach {
+                    key: key.into(),
+                    value: None,
+                    rule,
+                    origin: Some(node.origin.clone()),
+                });
             }
             !choices
         }

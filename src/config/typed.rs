@@ -8,6 +8,7 @@ use toml::{Table, Value};
 use super::breach::{Breach, Origin, shown};
 use super::layer::{Content, Node, join};
 use super::schema::{Shape, sample};
+use crate::logging;
 
 /// Stands in for a secret's reference that has a breach of its own. No variable can have this name.
 const MISSING: &str = "=";
@@ -68,6 +69,14 @@ fn plain_words(message: &str) -> String {
     }
 }
 
+/// The rule without the value, where the value is not to be shown.
+fn quoting_no_secret(rule: &str, value: &Value, shown: Option<&str>) -> String {
+    match (value.as_str(), shown) {
+        (Some(text), Some("***")) if !text.is_empty() => rule.replace(text, "***"),
+        _ => logging::redact(rule).into_owned(),
+    }
+}
+
 /// The list of tables at a key; empty where there is none.
 fn tables<'a>(node: &'a mut Node, key: &str) -> &'a mut [Node] {
     let Content::Table(table) = &mut node.content else { return &mut [] };
@@ -102,6 +111,7 @@ impl Sample {
             if let Err(rule) = (self.judge)(candidate) {
                 let key = unit.path.iter().fold(key.to_owned(), |key, name| join(&key, name));
                 let value = Some(shown(&key, &unit.value));
+                let rule = quoting_no_secret(&rule, &unit.value, value.as_deref());
                 take(node, &unit.path);
                 report(breaches, Breach { key, value, rule, origin: Some(unit.origin) });
             }
@@ -143,11 +153,8 @@ struct Unit {
 }
 
 fn find_units(node: &Node, shape: &Shape, path: &mut Vec<String>, into: &mut Vec<Unit>) {
-    let whole = |path: &[String]| Unit {
-        path: path.to_vec(),
-        value: node.to_value(),
-        origin: node.origin.clone(),
-    };
+    let whole =
+        |path: &[String]| Unit { path: path.to_vec(), value: node.to_value(), origin: node.origin.clone() };
     match (&node.content, shape) {
         (Content::Tables(_), _) => {}
         (Content::Table(table), Shape::Table(shapes)) if !table.is_empty() => {

@@ -143,7 +143,9 @@ fn check_slack(slack: &SlackConfig, checker: &mut Checker<'_>) {
         quiet_max > ping_after,
         "slack.quiet_max",
         quiet_max,
-        format!("must be longer than slack.ping_after ({ping_after}), or a socket is dead before it is asked"),
+        format!(
+            "must be longer than slack.ping_after ({ping_after}), or a socket is dead before it is asked"
+        ),
     );
     checker.within("slack.quiet_max", *quiet_max, millis(100)..=Span::secs(600));
     checker.within("slack.hello_timeout", *hello_timeout, millis(100)..=Span::secs(120));
@@ -182,7 +184,8 @@ fn check_queue(queue: &QueueConfig, frame_bytes_max: Size, checker: &mut Checker
     checker.within("queue.envelopes_max", *envelopes_max, 1..=10_000_000);
     checker.within("queue.bytes_max", *bytes_max, Size(1 << 10)..=Size::mib(1 << 20));
     if *bytes_max < frame_bytes_max {
-        let text = format!("less than slack.frame_bytes_max ({frame_bytes_max}): the largest envelopes never fit");
+        let text =
+            format!("less than slack.frame_bytes_max ({frame_bytes_max}): the largest envelopes never fit");
         checker.warn("queue.bytes_max", &text);
     }
     checker.require(
@@ -246,10 +249,11 @@ fn check_log(log: &LogConfig, checker: &mut Checker<'_>) {
 
 fn check_listeners(metrics: &MetricsConfig, admin: &AdminConfig, checker: &mut Checker<'_>) {
     let MetricsConfig { listen } = metrics;
-    match listen.parse::<std::net::SocketAddr>() {
-        Ok(address) if address.ip().is_loopback() => {}
-        Ok(_) => checker.warn("metrics.listen", "reachable from other hosts: tenant ids and rates are in /metrics"),
-        Err(_) => checker.require(false, "metrics.listen", listen, "must be ADDRESS:PORT, such as 127.0.0.1:9464"),
+    let address = listen.parse::<std::net::SocketAddr>();
+    let rule = "must be ADDRESS:PORT, such as 127.0.0.1:9464";
+    checker.require(address.is_ok(), "metrics.listen", listen, rule);
+    if address.is_ok_and(|address| !address.ip().is_loopback()) {
+        checker.warn("metrics.listen", "reachable from other hosts: tenant ids and rates are in /metrics");
     }
     let AdminConfig { listen } = admin;
     if let Some(listen) = listen {

@@ -25,7 +25,8 @@ impl Url {
         if text.contains('#') {
             return Err("must have no #fragment: it is never sent".into());
         }
-        let uri: Uri = text.parse().map_err(|_| "must be a URL, such as http://127.0.0.1:3000/".to_owned())?;
+        let uri: Uri =
+            text.parse().map_err(|_| "must be a URL, such as http://127.0.0.1:3000/".to_owned())?;
         let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
             return Err("must be a whole URL, such as http://127.0.0.1:3000/".into());
         };
@@ -36,7 +37,8 @@ impl Url {
             return Err("must have no user info (name:password@): a secret has no place in a URL".into());
         }
         let port = authority.as_str().rsplit_once(':').map(|(_, port)| port);
-        let bad_port = port.is_some_and(|port| !port.ends_with(']') && !matches!(port.parse::<u16>(), Ok(1..)));
+        let bad_port =
+            port.is_some_and(|port| !port.ends_with(']') && !matches!(port.parse::<u16>(), Ok(1..)));
         if authority.host().is_empty() || bad_port {
             return Err("must have a host, and a port of 1 to 65535 if any".into());
         }
@@ -78,7 +80,9 @@ pub(super) fn check_network(network: &NetworkConfig, checker: &mut Checker<'_>) 
         let rule = match Url::parse(proxy) {
             Err(rule) if proxy.contains('@') => format!("{rule}; use network.proxy_user and proxy_password"),
             Err(rule) => rule,
-            Ok(url) if url.scheme != "http" => "must begin with http://: the proxy is asked by CONNECT".into(),
+            Ok(url) if url.scheme != "http" => {
+                "must begin with http://: the proxy is asked by CONNECT".into()
+            }
             Ok(url) if url.path != "/" || url.query => "must be http://HOST:PORT, without a path".into(),
             Ok(_) => String::new(),
         };
@@ -98,8 +102,14 @@ pub(super) fn check_network(network: &NetworkConfig, checker: &mut Checker<'_>) 
     let rule = format!("must be at most {LIST_MAX} file names, none empty");
     checker.require(named && ca_files.len() <= LIST_MAX, "network.ca_files", ca_files, rule);
     let Deadlines { dns, tcp, connect, tls, upgrade, call } = deadlines;
-    let steps =
-        [("dns", dns), ("tcp", tcp), ("connect", connect), ("tls", tls), ("upgrade", upgrade), ("call", call)];
+    let steps = [
+        ("dns", dns),
+        ("tcp", tcp),
+        ("connect", connect),
+        ("tls", tls),
+        ("upgrade", upgrade),
+        ("call", call),
+    ];
     for (name, deadline) in steps {
         checker.within(&format!("network.deadlines.{name}"), *deadline, millis(10)..=Span::secs(120));
     }
@@ -214,9 +224,13 @@ mod tests {
         assert!(!allowed("10.0.0.1", &["loopback"]));
         assert!(allowed("10.0.0.1", &["private"]) && allowed("fd00::1", &["private"]));
         assert!(!allowed("93.184.216.34", &["loopback", "private"]));
-        assert!(allowed("93.184.216.34", &["93.184.216.0/24"]) && !allowed("93.184.217.1", &["93.184.216.0/24"]));
+        assert!(
+            allowed("93.184.216.34", &["93.184.216.0/24"]) && !allowed("93.184.217.1", &["93.184.216.0/24"])
+        );
         assert!(allowed("1.2.3.4", &["0.0.0.0/0"]) && !allowed("::1", &["0.0.0.0/0"]));
-        assert!(allowed("a.corp.example", &["*.corp.example"]) && !allowed("corp.example", &["*.corp.example"]));
+        assert!(
+            allowed("a.corp.example", &["*.corp.example"]) && !allowed("corp.example", &["*.corp.example"])
+        );
         assert!(!allowed("evilcorp.example", &["*.corp.example"]));
         assert!(allowed("bot.corp", &["bot.corp"]) && !allowed("other.corp", &["bot.corp"]));
         assert!(allowed("other.corp", &["private"]), "its address decides when it is dialled");

@@ -38,14 +38,20 @@ pub(super) fn check_tenants(tenants: &[TenantConfig], allow_hosts: &[String], ch
             let rule = format!("must be unique: tenants[{first}] has the same, and one app has one tenant");
             checker.refuse(&format!("{key}.app_token"), rule);
         }
-        let secrets =
-            [("app_token", Some(app_token)), ("signing_secret", Some(signing_secret)), ("bot_token", bot_token.as_ref())];
+        let secrets = [
+            ("app_token", Some(app_token)),
+            ("signing_secret", Some(signing_secret)),
+            ("bot_token", bot_token.as_ref()),
+        ];
         for (name, secret) in secrets {
             let Some(secret) = secret else { continue };
             let key = format!("{key}.{name}");
             check_secret(&key, secret, checker);
             if matches!((environment, secret), (Environment::Prod, SecretRef::Env(_))) {
-                checker.warn(&key, "an environment variable is for development; in prod, use a file or a credential");
+                checker.warn(
+                    &key,
+                    "an environment variable is for development; in prod, use a file or a credential",
+                );
             }
         }
         check_routes(&key, routes, allow_hosts, checker);
@@ -84,7 +90,8 @@ fn check_routes(tenant: &str, routes: &[RouteConfig], allow_hosts: &[String], ch
     if routes.is_empty() {
         let known = format!("{tenant}.routes");
         if !checker.breaches.iter().any(|breach| breach.key.starts_with(&known)) {
-            checker.warn(tenant, "has no routes: its events are acked and dropped, its requests are not acked");
+            checker
+                .warn(tenant, "has no routes: its events are acked and dropped, its requests are not acked");
         }
     }
     if routes.len() > ROUTES_MAX {
@@ -116,14 +123,16 @@ fn check_target(key: &str, url: &str, allow_hosts: &[String], checker: &mut Chec
     match Url::parse(url) {
         Err(rule) => checker.require(false, key, url, rule),
         Ok(parsed) => {
-            let rule = format!("must be a host that delivery.allow_hosts ({}) lets through", allow_hosts.join(", "));
+            let rule =
+                format!("must be a host that delivery.allow_hosts ({}) lets through", allow_hosts.join(", "));
             checker.require(is_allowed(&parsed.host, allow_hosts), key, url, rule);
         }
     }
 }
 
 fn check_match(route: &str, matching: &RouteMatch, checker: &mut Checker<'_>) {
-    let RouteMatch { kinds, event_types, interactive_types, commands, callback_ids, teams, channels } = matching;
+    let RouteMatch { kinds, event_types, interactive_types, commands, callback_ids, teams, channels } =
+        matching;
     let rule = format!("must have at most {MATCH_MAX} entries, none of them empty");
     checker.require(kinds.len() <= MATCH_MAX, &format!("{route}.match.kinds"), kinds, rule.as_str());
     let lists = [
