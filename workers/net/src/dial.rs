@@ -5,8 +5,6 @@ mod error;
 mod rules;
 mod stream;
 mod tcp;
-#[cfg(test)]
-mod tests;
 
 use std::fmt;
 use std::future::Future;

@@ -124,7 +124,7 @@ impl HttpClient {
         }
         let (waited, bytes_max) = (request.timeout, request.answer_bytes_max);
         let exchange = async {
-            let answer = self.pool.request(assemble(request)).await.map_err(fault)?;
+            let answer = self.pool.request(assemble(request)).await.map_err(|error| fault(&error))?;
             read(answer, bytes_max).await
         };
         tokio::time::timeout(waited, exchange).await.unwrap_or(Err(HttpError::Timeout { waited }))
@@ -192,15 +192,15 @@ impl Body {
 }
 
 /// The pool's error in our words: the dialer's own error comes back as it was.
-fn fault(error: hyper_util::client::legacy::Error) -> HttpError {
-    let mut cause: Option<&(dyn Error + 'static)> = Some(&error);
+fn fault(error: &hyper_util::client::legacy::Error) -> HttpError {
+    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(inner) = cause {
         if let Some(dial) = inner.downcast_ref::<DialError>() {
             return HttpError::Dial(dial.clone());
         }
         cause = inner.source();
     }
-    broken(&error)
+    broken(error)
 }
 
 /// The innermost cause says most.

@@ -61,24 +61,24 @@ pub(crate) fn fault(error: std::io::Error) -> DialFault {
     let rustls::Error::InvalidCertificate(certificate) = tls else {
         return DialFault::Handshake { text: tls.to_string() };
     };
-    let advice = match certificate {
-        CertificateError::UnknownIssuer => {
-            "no root that this host trusts has signed it; if a proxy inspects TLS, \
-             add its root to network.ca_files"
-        }
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            "another host answered; check the name, the DNS and the proxy"
-        }
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            "it has expired; check this host's clock, then tell its owner"
-        }
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            "it is not valid yet; check this host's clock"
-        }
-        // rustls' enum may grow; its own words then have to do.
-        _ => "tell the owner of the host or of the inspecting proxy",
-    };
+    let advice = advice(certificate);
     DialFault::Certificate { text: format!("certificate refused: {certificate}: {advice}") }
+}
+
+/// What to do about a refused certificate. rustls' list of reasons may grow: its own words then have to do.
+fn advice(reason: &CertificateError) -> &'static str {
+    use CertificateError as Reason;
+    if *reason == Reason::UnknownIssuer {
+        "no root that this host trusts has signed it; if a proxy inspects TLS, add its root to network.ca_files"
+    } else if matches!(reason, Reason::NotValidForName | Reason::NotValidForNameContext { .. }) {
+        "another host answered; check the name, the DNS and the proxy"
+    } else if matches!(reason, Reason::Expired | Reason::ExpiredContext { .. }) {
+        "it has expired; check this host's clock, then tell its owner"
+    } else if matches!(reason, Reason::NotValidYet | Reason::NotValidYetContext { .. }) {
+        "it is not valid yet; check this host's clock"
+    } else {
+        "tell the owner of the host or of the inspecting proxy"
+    }
 }
 
 #[cfg(test)]

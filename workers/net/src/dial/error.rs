@@ -101,10 +101,11 @@ pub enum DialFault {
 
 impl From<io::Error> for DialFault {
     fn from(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::ConnectionRefused => Self::Refused,
-            kind => Self::Io { kind, text: error.to_string() },
+        let kind = error.kind();
+        if kind == io::ErrorKind::ConnectionRefused {
+            return Self::Refused;
         }
+        Self::Io { kind, text: error.to_string() }
     }
 }
 

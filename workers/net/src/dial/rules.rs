@@ -1,7 +1,7 @@
 //! Which proxy a target is reached through.
 //!
 //! A configured proxy serves every target. Without one the environment counts: `HTTPS_PROXY`, else `ALL_PROXY`, but
-//! for the hosts in `NO_PROXY` and for this host itself (`localhost`, 127.0.0.0/8, ::1). A proxy that is named but
+//! for the hosts in `NO_PROXY` and for this host itself (`localhost`, 127.0.0.0/8, `::1`). A proxy that is named but
 //! cannot be used is an error, never a reason to go straight.
 
 use std::fmt::Write as _;
@@ -36,7 +36,7 @@ pub(super) enum Rules {
     /// Everything goes through the configured proxy.
     Configured(Proxy),
     /// As the environment says.
-    Environment(Matcher),
+    Environment(Box<Matcher>),
 }
 
 impl Rules {
@@ -108,7 +108,7 @@ fn from_environment(variable: impl Fn(&str) -> Option<String>) -> Result<Rules, 
     }
     let exempt = first(["NO_PROXY", "no_proxy"]).map_or(String::new(), |(_, hosts)| hosts);
     let matcher = Matcher::builder().all(url).no(exempt).build();
-    Ok(Rules::Environment(matcher))
+    Ok(Rules::Environment(Box::new(matcher)))
 }
 
 /// The authority of a URL that may name a proxy.

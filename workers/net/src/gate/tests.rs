@@ -62,9 +62,9 @@ fn held_app_waits_and_others_go() {
 fn app_held_while_it_waits_for_the_worker_stays_held() {
     let mut pace = Pace::new(PER_APP, 1);
     assert_eq!(pace.ask(START, "A1", None), Answer::Go);
-    let Answer::Worker(place) = pace.ask(START, "A2", None) else { panic!("no place") };
+    let Answer::Worker(turn) = pace.ask(START, "A2", None) else { panic!("no place") };
     pace.hold(START, "A2", after(5_000));
-    assert_eq!(pace.ask(place, "A2", Some(place)), Answer::App(after(5_000)));
+    assert_eq!(pace.ask(turn, "A2", Some(turn)), Answer::App(after(5_000)));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What an answer to `apps.connections.open` means. Pure: bytes in, a verdict out; whatever the bytes, no panic.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use http::HeaderMap;
@@ -99,7 +100,7 @@ fn refused(body: &Body, headers: &HeaderMap) -> OpenError {
     let mut text = known.text.to_owned();
     for (what, scopes) in [("needed", &body.needed), ("it has", &body.provided)] {
         if let Some(scopes) = scopes.as_deref().filter(|list| are_scopes(list)) {
-            text.push_str(&format!(" ({what}: {scopes})"));
+            write!(text, " ({what}: {scopes})").expect("writing to a string cannot fail");
         }
     }
     OpenError { class: known.class, code, retry_after: None, text }

@@ -14,9 +14,9 @@ pub enum OpenClass {
     Retry,
 }
 
-/// One code.
+/// One code of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Code {
+pub(super) struct Row {
     /// Slack's word.
     pub(super) code: &'static str,
     /// What it asks for.
@@ -25,23 +25,23 @@ pub(super) struct Code {
     pub(super) text: &'static str,
 }
 
-const fn park(code: &'static str, text: &'static str) -> Code {
-    Code { code, class: OpenClass::Park, text }
+const fn park(code: &'static str, text: &'static str) -> Row {
+    Row { code, class: OpenClass::Park, text }
 }
 
-const fn wait(code: &'static str, text: &'static str) -> Code {
-    Code { code, class: OpenClass::Wait, text }
+const fn wait(code: &'static str, text: &'static str) -> Row {
+    Row { code, class: OpenClass::Wait, text }
 }
 
-const fn retry(code: &'static str, text: &'static str) -> Code {
-    Code { code, class: OpenClass::Retry, text }
+const fn retry(code: &'static str, text: &'static str) -> Row {
+    Row { code, class: OpenClass::Retry, text }
 }
 
 /// Said of codes that a correct request never gets.
 const OUR_BUG: &str = "Slack calls taut's request wrong; that is a bug of taut or of something that rewrites requests on the way: report it";
 
 /// Every code that is known.
-pub(super) const CODES: [Code; 35] = [
+pub(super) const CODES: [Row; 35] = [
     park(
         "not_authed",
         "no token reached Slack: check app_token, and whether a proxy strips the Authorization header",
@@ -117,6 +117,6 @@ pub(super) const CODES: [Code; 35] = [
 pub(super) const UNKNOWN: &str = "taut does not know this code and keeps trying: look it up in Slack's documentation, then tell the app's admin";
 
 /// Looks a code up.
-pub(super) fn find(code: &str) -> Option<Code> {
+pub(super) fn find(code: &str) -> Option<Row> {
     CODES.into_iter().find(|known| known.code == code)
 }

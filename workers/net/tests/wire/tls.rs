@@ -1,0 +1,97 @@
+use std::time::Duration;
+
+use rcgen::{CertificateParams, date_time_ymd};
+use taut_net::dial::{DialFault, Endpoint, Step, Way};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio_rustls::TlsAcceptor;
+
+use crate::kit::{PrivateCa, Server, dialer};
+
+async fn echo_over(tls: TlsAcceptor) -> Server {
+    Server::start(move |tcp| {
+        let tls = tls.clone();
+        async move {
+            // A client that refuses the certificate ends the handshake.
+            let Ok(mut stream) = tls.accept(tcp).await else { return };
+            let mut byte = [0; 1];
+            while stream.read_exact(&mut byte).await.is_ok() {
+                stream.write_all(&byte).await.expect("written");
+                stream.flush().await.expect("flushed");
+            }
+        }
+    })
+    .await
+}
+
+fn localhost(server: &Server) -> Endpoint {
+    Endpoint { host: "localhost".into(), port: server.at.port(), tls: true }
+}
+
+fn complaint(kind: &DialFault) -> &str {
+    let DialFault::Certificate { text } = kind else { panic!("not the certificate: {kind}") };
+    text
+}
+
+#[tokio::test]
+async fn private_ca_from_a_file_is_trusted() {
+    let ca = PrivateCa::new();
+    let server = echo_over(ca.acceptor("localhost")).await;
+    let mut stream = ca.dialer().dial(&localhost(&server), Way::Direct).await.expect("trusted");
+    stream.write_all(b"x").await.expect("written");
+    stream.flush().await.expect("flushed");
+    assert_eq!(stream.read_u8().await.expect("an echo"), b'x');
+}
+
+#[tokio::test]
+async fn unknown_ca_is_refused_with_a_hint() {
+    let server = echo_over(PrivateCa::new().acceptor("localhost")).await;
+    let error = dialer().dial(&localhost(&server), Way::Direct).await.expect_err("untrusted");
+    assert_eq!((error.step, error.host.as_str()), (Step::Tls, "localhost"));
+    assert!(complaint(&error.kind).contains("network.ca_files"), "{error}");
+}
+
+#[tokio::test]
+async fn certificate_of_another_name_is_refused() {
+    let ca = PrivateCa::new();
+    let server = echo_over(ca.acceptor("other.corp")).await;
+    let error = ca.dialer().dial(&localhost(&server), Way::Direct).await.expect_err("wrong name");
+    assert!(complaint(&error.kind).contains("another host answered"), "{error}");
+}
+
+#[tokio::test]
+async fn expired_certificate_is_refused() {
+    let ca = PrivateCa::new();
+    let mut params = CertificateParams::new(vec!["localhost".to_owned()]).expect("parameters");
+    params.not_after = date_time_ymd(2001, 1, 1);
+    let server = echo_over(ca.acceptor_with(&params)).await;
+    let error = ca.dialer().dial(&localhost(&server), Way::Direct).await.expect_err("expired");
+    assert!(complaint(&error.kind).contains("it has expired"), "{error}");
+}
+
+#[tokio::test]
+async fn server_without_tls_is_a_failed_handshake() {
+    let server = Server::start(|mut tcp| async move {
+        tcp.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.expect("written");
+        std::future::pending::<()>().await;
+    })
+    .await;
+    let error = dialer().dial(&localhost(&server), Way::Direct).await.expect_err("no TLS");
+    assert!(matches!(error.kind, DialFault::Handshake { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn silent_handshake_meets_the_deadline_of_its_step() {
+    let server = Server::silent().await;
+    let limit = Duration::from_millis(50);
+    let config = crate::kit::network(limit);
+    let dialer = taut_net::dial::Dialer::new(&config, None).expect("a dialer");
+    let error = dialer.dial(&server.endpoint(true), Way::Direct).await.expect_err("silent");
+    assert_eq!((error.step, error.kind), (Step::Tls, DialFault::Timeout { limit }));
+}
+
+#[tokio::test]
+async fn unknown_name_is_named() {
+    let target = Endpoint { host: "nowhere.invalid".into(), port: 443, tls: true };
+    let error = dialer().dial(&target, Way::Direct).await.expect_err("no such name");
+    assert_eq!((error.step, error.host.as_str()), (Step::Dns, "nowhere.invalid"));
+}
