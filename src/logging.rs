@@ -213,6 +213,29 @@ mod tests {
         assert!(text.len() < LINE_BYTES_MAX + 32 && text.ends_with('\n') && !text.contains("xapp-1"), "cut");
     }
 
+    /// A hook and a subscriber belong to a whole process, so this test is run again in one of its own.
+    #[test]
+    fn a_panic_becomes_a_redacted_line() {
+        const CHILD: &str = "TAUT_TEST_PANICS";
+        if std::env::var_os(CHILD).is_some() {
+            init(&LogConfig { format: LogFormat::Json, level: "info".into() }, false)
+                .expect("the first call");
+            assert!(matches!(init(&LogConfig::default(), false), Err(LoggingError::AlreadySet)));
+            panic!("token xoxb-1-hunter2 does not fit");
+        }
+        let child = std::env::current_exe().and_then(|test| {
+            std::process::Command::new(test)
+                .args(["--exact", "logging::tests::a_panic_becomes_a_redacted_line", "--nocapture"])
+                .env(CHILD, "1")
+                .output()
+        });
+        let stderr = String::from_utf8(child.expect("this test runs again").stderr).expect("text");
+        let line = stderr.lines().find(|line| line.starts_with('{')).expect("a JSON line");
+        let line: serde_json::Value = serde_json::from_str(line).expect("one object");
+        assert_eq!((&line["level"], &line["panic"]), (&"ERROR".into(), &"token *** does not fit".into()));
+        assert!(!stderr.contains("hunter2"), "{stderr}");
+    }
+
     #[test]
     fn a_misspelt_level_is_refused() {
         for good in ["info", "DEBUG", "info,taut_socket=debug", "off"] {

@@ -14,6 +14,8 @@ const PRINTED_MAX: usize = 200;
 /// A configuration file as it was named, and the directory its relative paths count from.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Source {
+    /// Its position among the files: breaches are listed in this order.
+    pub position: usize,
     /// The file's name as the operator wrote it.
     pub name: String,
     /// Its directory, absolute.
@@ -23,9 +25,6 @@ pub struct Source {
 /// Where a value came from.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Origin {
-    /// Nobody set it.
-    #[default]
-    Default,
     /// A line of a file, counted from 1.
     File {
         /// Which file.
@@ -37,6 +36,9 @@ pub enum Origin {
     Env(String),
     /// A flag of the command line.
     Flag(&'static str),
+    /// Nobody set it.
+    #[default]
+    Default,
 }
 
 impl fmt::Display for Origin {
@@ -147,7 +149,8 @@ mod tests {
 
     #[test]
     fn a_breach_is_one_line_with_key_value_origin_and_rule() {
-        let source = Arc::new(Source { name: "taut.toml".into(), dir: Path::new("/etc/taut").into() });
+        let source =
+            Arc::new(Source { position: 0, name: "taut.toml".into(), dir: Path::new("/etc/taut").into() });
         let breach = Breach {
             key: "store.pth".into(),
             value: Some(r#""x""#.into()),

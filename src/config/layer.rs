@@ -7,7 +7,8 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::breach::{Breach, Origin, Source, shown};
-use super::schema::{Shape, later};
+use super::prune::later;
+use super::schema::Shape;
 
 /// Prefix of environment variables that set keys.
 pub(super) const ENV_PREFIX: &str = "TAUT__";

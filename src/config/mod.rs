@@ -3,7 +3,7 @@
 //! ```text
 //! defaults ◄─ files, in order ◄─ TAUT__SECTION__KEY      layer.rs: trees whose values know their line
 //!                 │
-//!                 ▼ schema.rs   unknown keys, keys of later versions, wrong types
+//!                 ▼ prune.rs    unknown keys, keys of later versions, wrong types, by the schema.rs of the types
 //!                 ▼ typed.rs    serde judges each value
 //!                 ▼ check/      ranges and relations
 //!             Loaded, or Breaches: all of them, each with key, value, origin and rule
@@ -14,7 +14,9 @@
 mod breach;
 mod check;
 mod layer;
+mod prune;
 mod render;
+mod sample;
 mod schema;
 mod typed;
 
@@ -58,10 +60,11 @@ pub fn load(files: &[PathBuf], env: &BTreeMap<String, String>) -> Result<Loaded,
     let mut base_dir = working_dir.clone();
     let mut layers = Vec::new();
     let mut breaches = Vec::new();
-    for file in files {
+    for (position, file) in files.iter().enumerate() {
         base_dir = working_dir.join(file).parent().unwrap_or(&working_dir).to_path_buf();
-        let source = Arc::new(Source { name: file.display().to_string(), dir: base_dir.as_path().into() });
-        let parsed = read(file).map_err(|rule| vec![unreadable(&source, rule)]);
+        let source =
+            Arc::new(Source { position, name: file.display().to_string(), dir: base_dir.as_path().into() });
+        let parsed = read(file, &base_dir).map_err(|rule| vec![unreadable(&source, rule)]);
         match parsed.and_then(|text| parse_file(&text, &source)) {
             Ok(layer) => layers.push(layer),
             Err(found) => breaches.extend(found),
@@ -154,12 +157,13 @@ fn assemble(
         merge(&mut tree, layer, Some(&shape));
     }
     merge(&mut tree, parse_env(env, &shape, &mut breaches), Some(&shape));
-    schema::prune(&mut tree, &shape, &shape, "", &mut breaches);
+    prune::prune(&mut tree, &shape, &shape, "", &mut breaches);
     let (mut config, tree) = typed::build(tree, &shape, &mut breaches);
     let mut places = BTreeMap::new();
     tree.origins("", &mut places);
     let warnings = check::check(&config, &places, &mut breaches);
     if !breaches.is_empty() {
+        breaches.sort_by(|one, other| one.origin.cmp(&other.origin));
         return Err(Breaches(breaches));
     }
     let origins = effective_origins(&config, &shape, &places);
@@ -230,11 +234,16 @@ fn absolute_paths(config: &mut Config, places: &BTreeMap<String, Origin>, workin
     }
 }
 
+/// The working directory, of which the rest relies on its name being UTF-8.
 fn working_dir() -> Result<PathBuf, Breaches> {
-    std::env::current_dir().map_err(|error| {
-        let rule = format!("the working directory cannot be found: {error}");
-        Breaches(vec![Breach { key: String::new(), value: None, rule, origin: None }])
-    })
+    let refused =
+        |rule: String| Breaches(vec![Breach { key: String::new(), value: None, rule, origin: None }]);
+    let dir = std::env::current_dir()
+        .map_err(|error| refused(format!("the working directory cannot be found: {error}")))?;
+    if dir.to_str().is_none() {
+        return Err(refused("the working directory's name must be UTF-8".into()));
+    }
+    Ok(dir)
 }
 
 fn unreadable(source: &Arc<Source>, rule: String) -> Breach {
@@ -242,7 +251,12 @@ fn unreadable(source: &Arc<Source>, rule: String) -> Breach {
 }
 
 /// A file's text, or what is wrong with it.
-fn read(file: &Path) -> Result<String, String> {
+fn read(file: &Path, dir: &Path) -> Result<String, String> {
+    if dir.to_str().is_none() {
+        return Err(
+            "is in a directory whose name is not UTF-8: its relative paths cannot be written down".into()
+        );
+    }
     let mut text = String::new();
     std::fs::File::open(file)
         .and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text))

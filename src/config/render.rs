@@ -1,10 +1,11 @@
 //! The effective configuration as TOML, each key with its origin behind it.
 
 use serde_json::Value;
-use taut_core::config::SecretRef;
+use taut_core::config::{Config, SecretRef};
 
 use super::layer::join;
-use super::schema::{Shape, sample};
+use super::sample::sample;
+use super::schema::{Shape, pattern};
 use super::{Loaded, Origin};
 
 /// Column at which origins begin, where the value leaves room.
@@ -15,8 +16,10 @@ const ORIGIN_COLUMN: usize = 44;
 /// Secrets are references here as everywhere, and are printed as such. Keys without a value are comments.
 pub fn render(loaded: &Loaded) -> String {
     // JSON values keep the order of the types' fields, which is the order people know.
-    let known = serde_json::to_value(sample(SecretRef::Env(String::new()))).unwrap_or_default();
-    let value = serde_json::to_value(&loaded.config).unwrap_or_default();
+    let json =
+        |config: &Config| serde_json::to_value(config).expect("paths are UTF-8, as they came from TOML");
+    let known = json(&sample(SecretRef::Env(String::new())));
+    let value = json(&loaded.config);
     let mut page = Page { loaded, text: String::new() };
     page.section("", "", &value, &known, &Shape::of_config());
     page.text
@@ -54,7 +57,7 @@ impl Page<'_> {
         }
         for (name, value, known, shape) in below {
             let key = join(key, name);
-            let header_name = super::schema::pattern(&key).replace("[]", "");
+            let header_name = pattern(&key).replace("[]", "");
             match (shape, value.as_array()) {
                 (Shape::Tables(shape), Some(list)) => {
                     for (index, item) in list.iter().enumerate() {

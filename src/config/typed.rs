@@ -7,7 +7,8 @@ use toml::{Table, Value};
 
 use super::breach::{Breach, Origin, shown};
 use super::layer::{Content, Node, join};
-use super::schema::{Shape, sample};
+use super::sample::sample;
+use super::schema::Shape;
 use crate::logging;
 
 /// Stands in for a secret's reference that has a breach of its own. No variable can have this name.
@@ -64,7 +65,7 @@ fn plain_words(message: &str) -> String {
         return "is beyond what this key can hold".into();
     }
     match message.strip_prefix("unknown variant ").and_then(|rest| rest.split_once(", expected ")) {
-        Some((_, choices)) => format!("must be {}", choices.trim_start_matches("one of ")),
+        Some((_, choices)) => format!("must be {choices}"),
         None => message.to_owned(),
     }
 }

@@ -76,13 +76,31 @@ impl Checker<'_> {
         Origin::Default
     }
 
-    /// A value must keep a rule.
-    fn require(&mut self, holds: bool, key: &str, value: impl Serialize, rule: impl Into<String>) {
-        // A value that its type refused has been replaced by another one: its breach is known.
-        let known = |breach: &Breach| {
+    /// Whether a key's value has a breach. What its type refused has been replaced, so no rule can be held against it.
+    fn is_refused(&self, key: &str) -> bool {
+        let at_or_below = |breach: &Breach| {
             breach.key.strip_prefix(key).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
         };
-        if holds || self.breaches.iter().any(known) {
+        self.breaches.iter().any(at_or_below)
+    }
+
+    /// A value must keep a rule that involves another key's.
+    fn relate(
+        &mut self,
+        holds: bool,
+        key: &str,
+        value: impl Serialize,
+        other: &str,
+        rule: impl Into<String>,
+    ) {
+        if !self.is_refused(other) {
+            self.require(holds, key, value, rule);
+        }
+    }
+
+    /// A value must keep a rule.
+    fn require(&mut self, holds: bool, key: &str, value: impl Serialize, rule: impl Into<String>) {
+        if holds || self.is_refused(key) {
             return;
         }
         let value = toml::Value::try_from(value).ok().map(|value| shown(key, &value));
@@ -139,10 +157,11 @@ fn check_slack(slack: &SlackConfig, checker: &mut Checker<'_>) {
     checker.within("slack.frame_bytes_max", *frame_bytes_max, Size(64 << 10)..=Size::mib(64));
     checker.within("slack.unacked_max", *unacked_max, 1..=4_096);
     checker.within("slack.ping_after", *ping_after, millis(100)..=Span::secs(300));
-    checker.require(
+    checker.relate(
         quiet_max > ping_after,
         "slack.quiet_max",
         quiet_max,
+        "slack.ping_after",
         format!(
             "must be longer than slack.ping_after ({ping_after}), or a socket is dead before it is asked"
         ),
@@ -188,10 +207,11 @@ fn check_queue(queue: &QueueConfig, frame_bytes_max: Size, checker: &mut Checker
             format!("less than slack.frame_bytes_max ({frame_bytes_max}): the largest envelopes never fit");
         checker.warn("queue.bytes_max", &text);
     }
-    checker.require(
+    checker.relate(
         total_bytes_max >= bytes_max,
         "queue.total_bytes_max",
         total_bytes_max,
+        "queue.bytes_max",
         format!("must be at least queue.bytes_max ({bytes_max})"),
     );
     checker.require(
@@ -232,7 +252,7 @@ fn check_delivery(delivery: &DeliveryConfig, checker: &mut Checker<'_>) {
     net::check_allow_hosts(allow_hosts, checker);
     checker.within("delivery.retry_first", *retry_first, millis(1)..=Span::secs(600));
     let rule = format!("must be at least delivery.retry_first ({retry_first})");
-    checker.require(retry_max >= retry_first, "delivery.retry_max", retry_max, rule);
+    checker.relate(retry_max >= retry_first, "delivery.retry_max", retry_max, "delivery.retry_first", rule);
     checker.within("delivery.retry_max", *retry_max, millis(1)..=Span::secs(3_600));
     checker.within("delivery.answer_bytes_max", *answer_bytes_max, Size(1 << 10)..=Size::mib(64));
     checker.within("delivery.breaker_faults", *breaker_faults, 1..=1_000);

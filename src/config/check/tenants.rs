@@ -125,7 +125,7 @@ fn check_target(key: &str, url: &str, allow_hosts: &[String], checker: &mut Chec
         Ok(parsed) => {
             let rule =
                 format!("must be a host that delivery.allow_hosts ({}) lets through", allow_hosts.join(", "));
-            checker.require(is_allowed(&parsed.host, allow_hosts), key, url, rule);
+            checker.relate(is_allowed(&parsed.host, allow_hosts), key, url, "delivery.allow_hosts", rule);
         }
     }
 }
