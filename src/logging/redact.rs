@@ -12,7 +12,7 @@ use std::borrow::Cow;
 const MASK: &str = "***";
 
 /// Names whose values are never shown. A name counts as a whole or after an underscore or hyphen (`bot_token`).
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 9] = [
     "token",
     "response_url",
     "trigger_id",
@@ -22,7 +22,6 @@ const NAMES: [&str; 10] = [
     "authorization",
     "cookie",
     "signature",
-    "credential_value",
 ];
 /// What Slack's tokens begin with; `xox` is followed by one letter and a hyphen or dot.
 const APP_TOKEN: &[u8] = b"xapp-";
