@@ -1,0 +1,1 @@
+//! What handlers' URLs may reach: bounded by the host's own file, never by a tenant.

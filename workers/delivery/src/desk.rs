@@ -1,0 +1,88 @@
+//! The request desk: one request's handler starts at once, and its ack waits for store and handler, up to a deadline.
+//!
+//! ```text
+//! begin ─► first copy?  ─ no ─► the first one's answer
+//!            │ yes
+//!            ├─► append (intake's) ──┐
+//!            └─► handler ────────────┴─► decide ─► ack ─► settle: Commit Delivered or Expired
+//!                   └── late ─► response_url, or the backlog delivers it
+//! ```
+
+mod course;
+pub(crate) mod response_url;
+
+use std::sync::Arc;
+
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use taut_core::request::{AckChoice, Answer, NewRequest, Requests, SilentReason};
+use taut_core::{DedupKey, Moment};
+use tokio::sync::{oneshot, watch};
+
+use self::course::Course;
+use crate::pure::request::REQUEST_DEADLINE;
+use crate::shared::Shared;
+
+/// What a request came to; kept for its duplicates.
+#[derive(Debug, Clone)]
+pub(crate) struct Decided {
+    ack: AckChoice,
+}
+
+/// One tenant's desk.
+pub(crate) struct RequestDesk {
+    shared: Arc<Shared>,
+}
+
+impl RequestDesk {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// Opens the books on a key: the first copy gets the sender, later ones the receiver.
+    fn enter(&self, now: Moment, key: DedupKey) -> Result<watch::Sender<Option<Decided>>, Earlier> {
+        let mut recent = self.shared.recent.lock();
+        if let Some(earlier) = recent.get(now, key) {
+            return Err(Earlier(earlier.clone()));
+        }
+        let (sender, receiver) = watch::channel(None);
+        recent.insert(now, key, receiver);
+        Ok(sender)
+    }
+}
+
+impl Requests for RequestDesk {
+    fn begin(&self, request: NewRequest) -> BoxFuture<'static, Answer> {
+        let now = self.shared.clock.now();
+        let left = now.until(request.received + REQUEST_DEADLINE);
+        match self.enter(now, request.envelope.dedup()) {
+            Ok(books) => {
+                let (answer, answered) = oneshot::channel();
+                let course = Course::new(Arc::clone(&self.shared), request, books);
+                // A task of its own: the handler runs on if the socket goes, and its verdict still counts.
+                self.shared.tasks.spawn(course.run(answer));
+                answered.map(|answer| answer.unwrap_or_else(|_| silent(SilentReason::Late))).boxed()
+            }
+            Err(earlier) => Box::pin(earlier.answer(left)),
+        }
+    }
+}
+
+/// An earlier copy of the same request.
+struct Earlier(watch::Receiver<Option<Decided>>);
+
+impl Earlier {
+    async fn answer(mut self, left: std::time::Duration) -> Answer {
+        let decided = tokio::time::timeout(left, self.0.wait_for(Option::is_some)).await;
+        let ack = match decided {
+            Ok(Ok(decided)) => decided.as_ref().map(|decided| decided.ack.clone()),
+            // Its task is gone without a word, or does not know yet.
+            Ok(Err(_)) | Err(_) => None,
+        };
+        Answer { ack: ack.unwrap_or(AckChoice::Silent(SilentReason::Late)), settle: None }
+    }
+}
+
+const fn silent(reason: SilentReason) -> Answer {
+    Answer { ack: AckChoice::Silent(reason), settle: None }
+}

@@ -1,0 +1,286 @@
+//! One route's plan: what goes out next, and what an attempt's end means for its envelope.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use taut_core::log::{ATTEMPT_NOTES_MAX, AttemptNote, DeadReason, Entry, Outcome};
+use taut_core::order::Order;
+use taut_core::{Kind, Moment, Seq, WallMs};
+
+use super::breaker::Pass;
+use super::health::{Health, Turn};
+use super::lanes::Lanes;
+use super::schedule::Retry;
+use super::verdict::Verdict;
+
+/// Most envelopes one route plans with at once; the rest stays in the log until there is room.
+pub const PLAN_ENVELOPES_MAX: usize = 16_384;
+
+/// A route's rules.
+#[derive(Debug, Clone, Copy)]
+pub struct Rules {
+    /// Which deliveries wait for each other.
+    pub order: Order,
+    /// Most attempts under way at once.
+    pub concurrency: usize,
+    /// Failures that end an envelope, counted only while others succeed.
+    pub attempts_max: u32,
+    /// Age at which a failing envelope ends.
+    pub age_max: Duration,
+    /// Pauses between attempts.
+    pub retry: Retry,
+}
+
+/// What the shell does next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Start an attempt.
+    Start {
+        /// Of which envelope.
+        seq: Seq,
+        /// From 1.
+        attempt: u32,
+        /// Whether the route's breaker hangs on it.
+        probe: bool,
+    },
+    /// Make it a dead letter.
+    Bury {
+        /// Which envelope.
+        seq: Seq,
+        /// Why.
+        reason: DeadReason,
+    },
+    /// Nothing before this moment, or before something ends or changes.
+    Wait(Option<Moment>),
+}
+
+/// What an attempt's end means for its envelope.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum After {
+    /// Commit it.
+    Commit(Outcome),
+    /// Make it a dead letter.
+    Bury(DeadReason),
+    /// It goes again later.
+    Retry,
+}
+
+/// One attempt that has ended.
+#[derive(Debug, Clone)]
+pub struct Ended {
+    /// Of which envelope.
+    pub seq: Seq,
+    /// As [`Step::Start`] said.
+    pub probe: bool,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// The end in a few words.
+    pub words: String,
+}
+
+/// One route's envelopes and their history.
+#[derive(Debug)]
+pub struct Plan {
+    rules: Rules,
+    lanes: Lanes<Job>,
+}
+
+#[derive(Debug)]
+struct Job {
+    kind: Kind,
+    received_at: WallMs,
+    /// The route's successes when this one last failed, or came.
+    successes_seen: u64,
+    failures: Option<Box<Failures>>,
+}
+
+#[derive(Debug, Default)]
+struct Failures {
+    attempts: u32,
+    /// Those that count towards `attempts_max`.
+    counted: u32,
+    /// Whether the last one was the target's fault.
+    target: bool,
+    /// Set once it is given up on and could not be put among the dead letters yet.
+    dying: Option<DeadReason>,
+    notes: VecDeque<AttemptNote>,
+}
+
+impl Plan {
+    /// An empty plan.
+    pub fn new(rules: Rules) -> Self {
+        Self { rules, lanes: Lanes::new(rules.concurrency) }
+    }
+
+    /// How many more envelopes it takes.
+    pub fn room(&self) -> usize {
+        PLAN_ENVELOPES_MAX.saturating_sub(self.lanes.len())
+    }
+
+    /// How many wait or are under way.
+    pub fn len(&self) -> usize {
+        self.lanes.len()
+    }
+
+    /// Whether nothing waits or is under way.
+    pub fn is_empty(&self) -> bool {
+        self.lanes.is_empty()
+    }
+
+    /// How many attempts are under way.
+    pub const fn in_flight(&self) -> usize {
+        self.lanes.in_flight()
+    }
+
+    /// Takes an envelope into the plan; one that is there already is left as it is. Requests have no order.
+    pub fn offer(&mut self, now: Moment, entry: &Entry, health: &Health) {
+        let key = if entry.kind.is_request() { None } else { entry.order.under(self.rules.order) };
+        let Entry { kind, received_at, .. } = *entry;
+        let job = Job { kind, received_at, successes_seen: health.successes(), failures: None };
+        self.lanes.offer(now, entry.seq, key, job);
+    }
+
+    /// What to do now. What it returns counts as under way until one of the methods below ends it.
+    pub fn next(&mut self, health: &mut Health, now: Moment, wall: WallMs) -> Step {
+        let Some(seq) = self.lanes.next(now) else {
+            return Step::Wait(self.lanes.next_due());
+        };
+        if let Some(reason) = self.given_up(seq, health, wall) {
+            self.lanes.start(seq);
+            return Step::Bury { seq, reason };
+        }
+        let probe = match health.pass_event(now) {
+            Pass::Free => false,
+            Pass::Probe => true,
+            Pass::Wait(until) => return Step::Wait(until),
+        };
+        let job = self.lanes.start(seq).expect("the lanes just named it");
+        let attempt = job.failures.as_ref().map_or(1, |failures| failures.attempts.saturating_add(1));
+        Step::Start { seq, attempt, probe }
+    }
+
+    /// Whether the next head needs no further attempt: it was given up on before, or it is too old and either was
+    /// tried or cannot be tried. Every envelope gets one attempt while its route is open.
+    fn given_up(&mut self, seq: Seq, health: &Health, wall: WallMs) -> Option<DeadReason> {
+        use super::health::Down;
+        let age_max = self.rules.age_max;
+        let job = self.lanes.get_mut(seq)?;
+        if let Some(reason) = job.failures.as_ref().and_then(|failures| failures.dying) {
+            return Some(reason);
+        }
+        let too_old = wall.since(job.received_at) >= age_max;
+        let hopeless = match health.down() {
+            Some(Down::Paused | Down::Held) => false,
+            Some(Down::BreakerOpen) => true,
+            None => job.failures.is_some(),
+        };
+        (too_old && hopeless).then_some(DeadReason::AgeMax)
+    }
+
+    /// Takes an attempt's end into account. After [`After::Commit`] the next of its lane may go; after
+    /// [`After::Bury`] it waits for [`Plan::buried`].
+    pub fn ended(
+        &mut self,
+        health: &mut Health,
+        now: Moment,
+        wall: WallMs,
+        ended: Ended,
+        random: u32,
+    ) -> (After, Option<Turn>) {
+        let turn = health.note(now, ended.verdict, ended.probe, random);
+        if turn == Some(Turn::Closed) {
+            self.hasten(now);
+        }
+        let after = match ended.verdict {
+            Verdict::Done => self.commit(ended.seq, now, Outcome::Delivered),
+            Verdict::Unhandled => self.commit(ended.seq, now, Outcome::Unhandled),
+            Verdict::Poison => {
+                self.note_failure(&ended, wall);
+                After::Bury(DeadReason::Poison)
+            }
+            Verdict::TargetFault | Verdict::Transient { .. } => {
+                self.failed(health.successes(), now, wall, &ended, random)
+            }
+        };
+        (after, turn)
+    }
+
+    fn commit(&mut self, seq: Seq, now: Moment, outcome: Outcome) -> After {
+        self.lanes.finish(seq, now);
+        After::Commit(outcome)
+    }
+
+    fn note_failure(&mut self, ended: &Ended, wall: WallMs) {
+        let Some(job) = self.lanes.get_mut(ended.seq) else { return };
+        let failures = job.failures.get_or_insert_default();
+        failures.attempts = failures.attempts.saturating_add(1);
+        failures.target = ended.verdict == Verdict::TargetFault;
+        if failures.notes.len() == ATTEMPT_NOTES_MAX {
+            failures.notes.pop_front();
+        }
+        failures.notes.push_back(AttemptNote { at: wall, what: ended.words.clone() });
+    }
+
+    fn failed(&mut self, successes: u64, now: Moment, wall: WallMs, ended: &Ended, random: u32) -> After {
+        self.note_failure(ended, wall);
+        let rules = self.rules;
+        let Some(job) = self.lanes.get_mut(ended.seq) else { return After::Retry };
+        let failures = job.failures.get_or_insert_default();
+        let mut pause = rules.retry.pause(failures.attempts, random);
+        if let Verdict::Transient { retry_after } = ended.verdict {
+            if job.successes_seen != successes {
+                failures.counted += 1;
+            }
+            job.successes_seen = successes;
+            // Asked for none at all, the first pause still keeps the attempts apart.
+            pause = retry_after.map_or(pause, |asked| asked.max(rules.retry.first / 2));
+        }
+        if failures.counted >= rules.attempts_max {
+            return After::Bury(DeadReason::AttemptsMax);
+        }
+        if wall.since(job.received_at) >= rules.age_max {
+            return After::Bury(DeadReason::AgeMax);
+        }
+        self.lanes.put_back(ended.seq, now + pause);
+        After::Retry
+    }
+
+    /// An envelope's kind and the time it was read.
+    pub fn filed(&mut self, seq: Seq) -> Option<(Kind, WallMs)> {
+        self.lanes.get_mut(seq).map(|job| (job.kind, job.received_at))
+    }
+
+    /// What is known of an envelope's attempts, oldest first: for its dead letter.
+    pub fn notes(&mut self, seq: Seq) -> Vec<AttemptNote> {
+        self.lanes
+            .get_mut(seq)
+            .and_then(|job| job.failures.as_ref())
+            .map_or_else(Vec::new, |failures| failures.notes.iter().cloned().collect())
+    }
+
+    /// An envelope is among the dead letters, or was found to be gone from the log: the next of its lane may go.
+    pub fn buried(&mut self, seq: Seq, now: Moment) {
+        self.lanes.finish(seq, now);
+    }
+
+    /// An envelope could not be put among the dead letters; it keeps its place and is put there later.
+    pub fn bury_later(&mut self, seq: Seq, reason: DeadReason, at: Moment) {
+        if let Some(job) = self.lanes.get_mut(seq) {
+            job.failures.get_or_insert_default().dying = Some(reason);
+        }
+        self.lanes.put_back(seq, at);
+    }
+
+    /// An attempt could not be made for a reason on our side; it costs nothing.
+    pub fn not_started(&mut self, seq: Seq, at: Moment) {
+        self.lanes.put_back(seq, at);
+    }
+
+    /// What waits because of its target is due now: the target is back, or a person says so.
+    pub fn hasten(&mut self, now: Moment) {
+        self.lanes.hasten(now, |job| job.failures.as_ref().is_some_and(|failures| failures.target));
+    }
+}
+
+#[cfg(test)]
+mod tests;

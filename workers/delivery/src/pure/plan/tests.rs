@@ -1,0 +1,233 @@
+use taut_core::order::OrderKeys;
+use taut_core::{Kind, RouteBits};
+
+use super::*;
+
+const NOW: Moment = Moment::from_nanos(1_000_000_000);
+const WALL: WallMs = WallMs(1_700_000_000_000);
+const HOUR: Duration = Duration::from_hours(1);
+const FAILING: Verdict = Verdict::Transient { retry_after: None };
+
+fn rules() -> Rules {
+    let retry = Retry { first: Duration::from_secs(1), max: Duration::from_mins(5) };
+    Rules { order: Order::Channel, concurrency: 4, attempts_max: 3, age_max: HOUR, retry }
+}
+
+fn entry(seq: u64, channel: u64) -> Entry {
+    let order = OrderKeys { channel, thread: channel };
+    let routes = RouteBits::one(0);
+    Entry { seq: Seq(seq), kind: Kind::EventsApi, order, routes, bytes: 100, received_at: WALL }
+}
+
+struct Bench {
+    plan: Plan,
+    health: Health,
+    now: Moment,
+    wall: WallMs,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let health = Health::new(5, 20, rules().retry);
+        Self { plan: Plan::new(rules()), health, now: NOW, wall: WALL }
+    }
+
+    fn offer(&mut self, seq: u64, channel: u64) {
+        self.plan.offer(self.now, &entry(seq, channel), &self.health);
+    }
+
+    fn next(&mut self) -> Step {
+        self.plan.next(&mut self.health, self.now, self.wall)
+    }
+
+    fn pass(&mut self, span: Duration) {
+        self.now = self.now + span;
+        self.wall = WallMs(self.wall.0 + u64::try_from(span.as_millis()).unwrap());
+    }
+
+    fn end(&mut self, seq: u64, verdict: Verdict) -> After {
+        self.end_with(seq, verdict, false)
+    }
+
+    fn end_with(&mut self, seq: u64, verdict: Verdict, probe: bool) -> After {
+        let ended = Ended { seq: Seq(seq), probe, verdict, words: verdict.name().into() };
+        self.plan.ended(&mut self.health, self.now, self.wall, ended, u32::MAX).0
+    }
+
+    /// Waits for the next step that starts something.
+    fn started(&mut self) -> (u64, u32) {
+        loop {
+            match self.next() {
+                Step::Start { seq, attempt, .. } => return (seq.0, attempt),
+                Step::Wait(Some(at)) => self.pass(self.now.until(at)),
+                step @ (Step::Wait(None) | Step::Bury { .. }) => panic!("nothing starts: {step:?}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_failing_envelope_holds_its_lane_and_no_other() {
+    let mut bench = Bench::new();
+    bench.offer(1, 7);
+    bench.offer(2, 7);
+    bench.offer(3, 8);
+    assert_eq!(bench.started(), (1, 1));
+    assert_eq!(bench.end(1, FAILING), After::Retry);
+    assert_eq!(bench.started(), (3, 1));
+    assert_eq!(bench.end(3, Verdict::Done), After::Commit(Outcome::Delivered));
+    assert_eq!(bench.started(), (1, 2));
+    assert_eq!(bench.end(1, Verdict::Unhandled), After::Commit(Outcome::Unhandled));
+    assert_eq!(bench.started(), (2, 1));
+}
+
+#[test]
+fn attempts_count_only_while_others_succeed() {
+    let mut bench = Bench::new();
+    bench.offer(1, 7);
+    for _ in 0..10 {
+        assert_eq!(bench.started().0, 1);
+        assert_eq!(bench.end(1, FAILING), After::Retry);
+    }
+    for (other, after) in [(2, After::Retry), (3, After::Retry), (4, After::Bury(DeadReason::AttemptsMax))] {
+        bench.offer(other, other);
+        assert_eq!(bench.started().0, other);
+        bench.end(other, Verdict::Done);
+        assert_eq!(bench.started().0, 1);
+        assert_eq!(bench.end(1, FAILING), after);
+    }
+    assert_eq!(bench.plan.notes(Seq(1)).len(), 13);
+}
+
+#[test]
+fn the_notes_keep_the_last_attempts_only() {
+    let mut bench = Bench::new();
+    bench.offer(1, 7);
+    for _ in 0..(ATTEMPT_NOTES_MAX + 1) {
+        bench.started();
+        bench.end(1, Verdict::Transient { retry_after: Some(Duration::ZERO) });
+    }
+    assert_eq!(bench.plan.notes(Seq(1)).len(), ATTEMPT_NOTES_MAX);
+}
+
+#[test]
+fn target_faults_cost_no_attempt() {
+    let mut bench = Bench::new();
+    bench.offer(1, 7);
+    for other in 2..12 {
+        bench.offer(other, 100 + other);
+        let (first, second) = (bench.started().0, bench.started().0);
+        assert_eq!(bench.end(first.max(second), Verdict::Done), After::Commit(Outcome::Delivered));
+        assert_eq!(bench.end(first.min(second), Verdict::TargetFault), After::Retry);
+    }
+}
+
+#[test]
+fn age_ends_a_failing_envelope() {
+    let mut bench = Bench::new();
+    bench.offer(1, 7);
+    bench.started();
+    bench.pass(HOUR);
+    assert_eq!(bench.end(1, Verdict::TargetFault), After::Bury(DeadReason::AgeMax));
+}
+
+#[test]
+fn an_old_envelope_that_was_never_tried_gets_its_attempt() {
+    let mut bench = Bench::new();
+    bench.offer(1, 7);
+    bench.pass(HOUR * 2);
+    assert_eq!(bench.started(), (1, 1));
+}
+
+#[test]
+fn old_envelopes_do_not_wait_behind_an_open_breaker() {
+    let mut bench = Bench::new();
+    for seq in 1..=6 {
+        bench.offer(seq, seq);
+    }
+    for _ in 1..=5 {
+        let (seq, _) = bench.started();
+        bench.end(seq, Verdict::TargetFault);
+    }
+    bench.pass(HOUR);
+    assert!(matches!(bench.next(), Step::Bury { reason: DeadReason::AgeMax, .. }));
+}
+
+#[test]
+fn only_probes_pass_an_open_breaker_and_success_hastens_what_waited() {
+    let mut bench = Bench::new();
+    for seq in 1..=5 {
+        bench.offer(seq, seq);
+        let (seq, _) = bench.started();
+        bench.end(seq, Verdict::TargetFault);
+    }
+    bench.offer(6, 6);
+    assert!(matches!(bench.next(), Step::Wait(Some(_))));
+    bench.pass(Duration::from_secs(1));
+    let Step::Start { seq, probe: true, .. } = bench.next() else { panic!("a probe") };
+    assert!(matches!(bench.next(), Step::Wait(Some(_))));
+    bench.end_with(seq.0, Verdict::Done, true);
+    for _ in 0..4 {
+        assert!(matches!(bench.next(), Step::Start { probe: false, .. }));
+    }
+}
+
+#[test]
+fn poison_is_buried_at_once_and_its_lane_goes_on() {
+    let mut bench = Bench::new();
+    bench.offer(1, 7);
+    bench.offer(2, 7);
+    bench.started();
+    assert_eq!(bench.end(1, Verdict::Poison), After::Bury(DeadReason::Poison));
+    assert_eq!(bench.next(), Step::Wait(None));
+    bench.plan.buried(Seq(1), bench.now);
+    assert_eq!(bench.started(), (2, 1));
+}
+
+#[test]
+fn an_envelope_that_cannot_be_buried_keeps_its_place() {
+    let mut bench = Bench::new();
+    bench.offer(1, 7);
+    bench.offer(2, 7);
+    bench.started();
+    bench.end(1, Verdict::Poison);
+    bench.plan.bury_later(Seq(1), DeadReason::Poison, bench.now + Duration::from_secs(5));
+    bench.pass(Duration::from_secs(5));
+    assert_eq!(bench.next(), Step::Bury { seq: Seq(1), reason: DeadReason::Poison });
+    assert_eq!(bench.next(), Step::Wait(None));
+}
+
+#[test]
+fn retry_after_is_waited_out() {
+    let mut bench = Bench::new();
+    bench.offer(1, 7);
+    bench.started();
+    bench.end(1, Verdict::Transient { retry_after: Some(Duration::from_mins(10)) });
+    assert_eq!(bench.next(), Step::Wait(Some(bench.now + Duration::from_mins(10))));
+}
+
+#[test]
+fn requests_in_the_backlog_wait_for_nobody() {
+    let mut bench = Bench::new();
+    for seq in 1..=2 {
+        let entry = Entry { kind: Kind::SlashCommands, ..entry(seq, 7) };
+        bench.plan.offer(bench.now, &entry, &bench.health);
+    }
+    assert_eq!((bench.started().0, bench.started().0), (1, 2));
+}
+
+#[test]
+fn twenty_poisoned_in_a_row_hold_the_route() {
+    let mut bench = Bench::new();
+    for seq in 1..=21 {
+        bench.offer(seq, seq);
+    }
+    for _ in 0..20 {
+        let (seq, _) = bench.started();
+        bench.end(seq, Verdict::Poison);
+        bench.plan.buried(Seq(seq), bench.now);
+    }
+    assert_eq!(bench.next(), Step::Wait(None));
+    bench.health.resume();
+    assert_eq!(bench.started(), (21, 1));
+}

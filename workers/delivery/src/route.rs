@@ -1,0 +1,178 @@
+//! One route at run time: its target, its health, and one attempt over HTTP.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
+use http::{Method, Uri};
+use parking_lot::Mutex;
+use taut_core::config::{DeliveryConfig, LateAnswer, RouteConfig, Target};
+use taut_core::{Clock, Envelope, Epoch, Kind, RouteBits, RouteName, TenantId};
+use taut_net::http::{HttpAnswer, HttpClient, HttpError, HttpRequest};
+
+use crate::pure::answer::HandlerAnswer;
+use crate::pure::headers::{AttemptHeaders, RouteHeaders};
+use crate::pure::health::Health;
+use crate::pure::plan::Rules;
+use crate::pure::schedule::Retry;
+use crate::pure::shape::{Shaped, shape};
+use crate::pure::verdict::{Answered, End, Verdict, verdict};
+use crate::router::RouteSpec;
+use crate::signer::Signer;
+
+/// A route that cannot be used as it is configured.
+#[derive(Debug, thiserror::Error)]
+#[error("route `{route}`: its target is not an http:// or https:// URL with a host")]
+pub struct BadRoute {
+    /// Which route.
+    pub route: RouteName,
+}
+
+/// One route of one tenant.
+pub(crate) struct Route {
+    pub(crate) name: RouteName,
+    pub(crate) bit: RouteBits,
+    pub(crate) late: LateAnswer,
+    pub(crate) timeout: Duration,
+    pub(crate) rules: Rules,
+    /// Shared by events and requests; never held across an await.
+    pub(crate) health: Mutex<Health>,
+    url: Uri,
+    headers: RouteHeaders,
+    client: HttpClient,
+    answer_bytes_max: usize,
+}
+
+/// What one attempt came to.
+pub(crate) struct Posted {
+    pub(crate) verdict: Verdict,
+    /// The end in a few words; empty for a success.
+    pub(crate) words: String,
+    pub(crate) answer: Option<PostedAnswer>,
+}
+
+/// The HTTP answer of an attempt.
+pub(crate) struct PostedAnswer {
+    status: u16,
+    headers: HeaderMap,
+    /// `None` if it was larger than what taut reads.
+    body: Option<Bytes>,
+}
+
+impl PostedAnswer {
+    /// The answer as the tables read it.
+    pub(crate) fn as_handler_answer(&self) -> HandlerAnswer<'_> {
+        HandlerAnswer {
+            status: self.status,
+            content_type: self.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()),
+            body: self.body.as_deref(),
+        }
+    }
+}
+
+impl Route {
+    pub(crate) fn new(
+        spec: &RouteSpec,
+        tenant: &TenantId,
+        epoch: Epoch,
+        client: HttpClient,
+        config: &DeliveryConfig,
+    ) -> Result<Self, BadRoute> {
+        let RouteConfig { name, target, order, on_late_answer, concurrency, timeout, .. } = &spec.config;
+        let Target::Http(url) = target;
+        let bad = || BadRoute { route: name.clone() };
+        let url: Uri = url.parse().map_err(|_| bad())?;
+        if !matches!(url.scheme_str(), Some("http" | "https")) || url.host().is_none_or(str::is_empty) {
+            return Err(bad());
+        }
+        let retry = Retry { first: config.retry_first.0, max: config.retry_max.0 };
+        Ok(Self {
+            name: name.clone(),
+            bit: RouteBits::one(spec.number),
+            late: *on_late_answer,
+            timeout: timeout.0,
+            rules: Rules {
+                order: *order,
+                concurrency: usize::try_from(*concurrency).unwrap_or(usize::MAX),
+                attempts_max: config.attempts_max,
+                age_max: config.age_max.0,
+                retry,
+            },
+            health: Mutex::new(Health::new(config.breaker_faults, config.poison_hold, retry)),
+            url,
+            headers: RouteHeaders::new(tenant, name, epoch),
+            client,
+            answer_bytes_max: config.answer_bytes_max.bytes(),
+        })
+    }
+
+    /// One attempt: signed now, answered or given up within `timeout`. `left` is what the handler is told it has.
+    pub(crate) async fn post(
+        &self,
+        envelope: &Envelope,
+        attempt: u32,
+        (timeout, left): (Duration, Duration),
+        signer: &Signer,
+        clock: &dyn Clock,
+    ) -> Posted {
+        let Shaped { content_type, body } = shape(envelope);
+        let timestamp = clock.wall().seconds();
+        let signature = signer.signature(timestamp, &body);
+        let headers = self
+            .headers
+            .of(envelope, &AttemptHeaders { content_type, timestamp, signature: &signature, attempt, left });
+        let sent = clock.now();
+        let request = HttpRequest {
+            method: Method::POST,
+            url: self.url.clone(),
+            headers,
+            body,
+            timeout,
+            answer_bytes_max: self.answer_bytes_max,
+        };
+        let result = self.client.send(request).await;
+        judge(envelope, result, clock.now().since(sent))
+    }
+}
+
+/// Judges what the client returned.
+fn judge(envelope: &Envelope, result: Result<HttpAnswer, HttpError>, took: Duration) -> Posted {
+    // A body too large to read is not an empty one.
+    const UNREAD: &[u8] = b"?";
+    let (answer, step) = match result {
+        Ok(HttpAnswer { status, headers, body }) => {
+            (Some(PostedAnswer { status, headers, body: Some(body) }), String::new())
+        }
+        Err(HttpError::AnswerTooLarge { status, .. }) => {
+            (Some(PostedAnswer { status, headers: HeaderMap::new(), body: None }), String::new())
+        }
+        Err(HttpError::Dial(error)) => (None, format!("{}: {}", error.step, error.kind)),
+        Err(HttpError::BadUrl { .. }) => (None, "the URL cannot be used".into()),
+        Err(HttpError::Timeout { .. }) => return unanswered(&End::TimedOut),
+        Err(HttpError::Reset { .. }) => return unanswered(&End::Reset),
+    };
+    let Some(answer) = answer else { return unanswered(&End::Unreachable(&step)) };
+    let end = End::Answered(Answered {
+        status: answer.status,
+        body: answer.body.as_deref().unwrap_or(UNREAD),
+        no_retry: answer.headers.get("x-slack-no-retry").is_some_and(|value| value == "1"),
+        retry_after: retry_after(&answer.headers),
+        took,
+    });
+    let notice = (400..500).contains(&answer.status) && is_rate_limit_notice(envelope);
+    let verdict = verdict(&end, notice);
+    let words = if verdict.is_success() { String::new() } else { end.words() };
+    Posted { verdict, words, answer: Some(answer) }
+}
+
+fn unanswered(end: &End<'_>) -> Posted {
+    Posted { verdict: verdict(end, false), words: end.words(), answer: None }
+}
+
+fn retry_after(headers: &HeaderMap) -> Option<u64> {
+    headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()
+}
+
+fn is_rate_limit_notice(envelope: &Envelope) -> bool {
+    envelope.kind == Kind::EventsApi && envelope.facts().payload_type.as_deref() == Some("app_rate_limited")
+}

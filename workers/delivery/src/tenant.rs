@@ -1,0 +1,191 @@
+//! One tenant's delivery: its parts, its handle, its end.
+
+mod burial;
+mod orphans;
+mod task;
+
+use std::sync::Arc;
+
+use taut_core::config::DeliveryConfig;
+use taut_core::log::{DeadLetters, Log};
+use taut_core::request::Requests;
+use taut_core::{Board, Clock, Epoch, Moment, RouteName, TenantId};
+use taut_net::http::HttpClient;
+use tokio::task::JoinHandle;
+
+use self::task::Task;
+use crate::desk::RequestDesk;
+use crate::metrics::DeliveryMetrics;
+use crate::pure::health::Down;
+use crate::route::{BadRoute, Route};
+use crate::router::{RouteSpec, Router};
+use crate::shared::Shared;
+use crate::signer::Signer;
+
+/// What one tenant's delivery is made of.
+pub struct DeliveryDeps {
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// Its routes in order, with their numbers.
+    pub routes: Vec<RouteSpec>,
+    /// Numbers whose route is no longer configured: what they still owe becomes dead letters.
+    pub removed: Vec<(u8, RouteName)>,
+    /// Where its envelopes are.
+    pub log: Arc<dyn Log>,
+    /// Where those go that are given up on.
+    pub dead_letters: Arc<dyn DeadLetters>,
+    /// To handlers, straight.
+    pub http: HttpClient,
+    /// Through the proxy: to a `response_url`, and to handlers of routes with `proxy = true`.
+    pub outside: HttpClient,
+    /// Signs its deliveries.
+    pub signer: Signer,
+    /// The worker's limits.
+    pub config: DeliveryConfig,
+    /// Its board.
+    pub board: Arc<Board>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// The owner's epoch, told to handlers.
+    pub epoch: Epoch,
+    /// The worker's metrics.
+    pub metrics: DeliveryMetrics,
+    /// Whether a `response_url` may be plain HTTP on loopback: only where Slack is a simulation there.
+    pub loopback_response_urls: bool,
+}
+
+/// One tenant's delivery. Start it with [`TenantDelivery::spawn`].
+pub struct TenantDelivery;
+
+impl TenantDelivery {
+    /// Starts delivering the tenant's backlog. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// [`BadRoute`] if a target cannot be used; nothing was started.
+    pub fn spawn(deps: DeliveryDeps) -> Result<DeliveryHandle, BadRoute> {
+        let router = Arc::new(Router::new(&deps.routes));
+        let routes = deps.routes.iter().map(|spec| {
+            let client = if spec.config.proxy { &deps.outside } else { &deps.http };
+            Route::new(spec, &deps.tenant, deps.epoch, client.clone(), &deps.config)
+        });
+        let routes = routes.collect::<Result<Vec<_>, _>>()?;
+        let shared = Arc::new(Shared::new(
+            deps.tenant,
+            routes,
+            deps.removed,
+            Arc::clone(&router),
+            (deps.log, deps.dead_letters),
+            deps.signer,
+            (deps.outside, deps.loopback_response_urls),
+            (deps.board, deps.clock, deps.metrics),
+        ));
+        let task = tokio::spawn(Task::new(Arc::clone(&shared)).run());
+        Ok(DeliveryHandle { shared, router, task, end: None })
+    }
+}
+
+/// How a tenant's delivery ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeliveryEnd {
+    /// A drain: every attempt came to its end.
+    Drained,
+    /// The drain's deadline: attempts were cut off and will be repeated.
+    CutOff,
+    /// Its task panicked: the tenant's supervisor starts it again.
+    Panicked,
+}
+
+/// A route as operators see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RouteStatus {
+    /// Its name.
+    pub name: RouteName,
+    /// Why nothing, or nothing but probes, goes out; `None` if all is well.
+    pub down: Option<&'static str>,
+}
+
+/// Steers a running delivery. Dropping it leaves the task running; end it with [`DeliveryHandle::drain`].
+pub struct DeliveryHandle {
+    shared: Arc<Shared>,
+    router: Arc<Router>,
+    task: JoinHandle<()>,
+    /// Set once the task's end is known: a join handle tells it once.
+    end: Option<DeliveryEnd>,
+}
+
+impl DeliveryHandle {
+    /// Which routes an envelope belongs to, for intake.
+    pub fn router(&self) -> Arc<Router> {
+        Arc::clone(&self.router)
+    }
+
+    /// Who answers the tenant's requests, for intake.
+    pub fn requests(&self) -> Arc<dyn Requests> {
+        Arc::new(RequestDesk::new(Arc::clone(&self.shared)))
+    }
+
+    /// Its routes, in order.
+    pub fn routes(&self) -> Vec<RouteStatus> {
+        let status = |route: &Route| RouteStatus {
+            name: route.name.clone(),
+            down: route.health.lock().down().map(Down::name),
+        };
+        self.shared.routes.iter().map(status).collect()
+    }
+
+    /// Sends nothing to a route until it is resumed; false if there is no such route.
+    pub fn pause(&self, route: &RouteName) -> bool {
+        self.on_route(route, |route| route.health.lock().pause())
+    }
+
+    /// Ends a pause or a hold; false if there is no such route.
+    pub fn resume(&self, route: &RouteName) -> bool {
+        self.on_route(route, |route| route.health.lock().resume())
+    }
+
+    /// Closes a route's breaker and ends a hold; false if there is no such route.
+    pub fn reset_breaker(&self, route: &RouteName) -> bool {
+        self.on_route(route, |route| route.health.lock().reset())
+    }
+
+    fn on_route(&self, name: &RouteName, order: impl Fn(&Route)) -> bool {
+        let Some(route) = self.shared.routes.iter().find(|route| route.name == *name) else { return false };
+        order(route);
+        self.shared.show_routes();
+        self.shared.wake.notify_one();
+        true
+    }
+
+    /// Starts no further attempt, and waits until those under way have ended and their commits are durable; requests
+    /// still get their answers. At the deadline what is left is cut off.
+    pub async fn drain(&mut self, deadline: Moment) -> DeliveryEnd {
+        self.shared.stop.cancel();
+        self.shared.tasks.close();
+        let left = self.shared.clock.now().until(deadline);
+        let tasks = self.shared.tasks.clone();
+        let ended = async {
+            let end = self.join().await;
+            tasks.wait().await;
+            end
+        };
+        if let Ok(end) = tokio::time::timeout(left, ended).await {
+            return end;
+        }
+        self.task.abort();
+        DeliveryEnd::CutOff
+    }
+
+    /// Waits until the task ends, which it does by a drain or by a panic alone. Cancel safe.
+    pub async fn join(&mut self) -> DeliveryEnd {
+        if let Some(end) = self.end {
+            return end;
+        }
+        let end = match (&mut self.task).await {
+            Ok(()) => DeliveryEnd::Drained,
+            Err(error) if error.is_panic() => DeliveryEnd::Panicked,
+            Err(_) => DeliveryEnd::CutOff,
+        };
+        self.end = Some(end);
+        end
+    }
+}

@@ -1,0 +1,338 @@
+//! The delivery task: one for each tenant; parked while its backlog is empty.
+//!
+//! ```text
+//! wake ─► fill: log.backlog ─► plans (one for each route) ─► attempts ─► verdict ─┬─► commits (batched)
+//!                                ▲───────────── retry ───────────────────────────┤
+//!                                                                                └─► burial ─► commits
+//! ```
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::stream::{FuturesUnordered, StreamExt as _};
+use futures::{FutureExt as _, future};
+use taut_core::log::{Change, DeadLettersError, DeadReason, Entry, LogError, Outcome};
+use taut_core::{Envelope, Moment, Seq, WallMs};
+use tracing::warn;
+
+use super::burial::{self, Epitaph};
+use super::orphans::{self, Orphans};
+use crate::desk::response_url;
+use crate::pure::answer::late_post;
+use crate::pure::plan::{After, Ended, Plan, Step};
+use crate::pure::request::posts_late;
+use crate::route::Posted;
+use crate::shared::Shared;
+
+/// Most entries asked of the log at once.
+const PULL_ENTRIES: usize = 256;
+/// Most commit batches on their way to the disk at once; beyond, commits collect into one batch.
+const COMMIT_BATCHES_MAX: usize = 8;
+/// Commits collected beyond which no attempt starts: the store is not keeping up.
+const COMMITS_PENDING_MAX: usize = 1_024;
+/// Pause after a commit that the store refused.
+const COMMIT_AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// Pause after dead letters that could not be kept.
+pub(super) const BURY_AGAIN_AFTER: Duration = Duration::from_secs(30);
+/// Attempts whose ends are handled in one turn before the task looks at everything else again.
+const ENDS_PER_TURN: usize = 64;
+
+/// One attempt's end, with what its consequences need.
+struct AttemptEnd {
+    lane: usize,
+    seq: Seq,
+    probe: bool,
+    envelope: Envelope,
+    received_at: WallMs,
+    posted: Posted,
+}
+
+struct BurialEnd {
+    lane: usize,
+    seq: Seq,
+    reason: DeadReason,
+    result: Result<(), DeadLettersError>,
+}
+
+struct CommitEnd {
+    changes: Vec<Change>,
+    result: Result<(), LogError>,
+}
+
+/// One route's plan, and how far it has read the backlog.
+struct Lane {
+    plan: Plan,
+    cursor: Seq,
+}
+
+/// See the module.
+pub(super) struct Task {
+    shared: Arc<Shared>,
+    /// One for each route, in the routes' order.
+    lanes: Vec<Lane>,
+    orphans: Orphans,
+    /// Whether the log may have entries that a plan with room has not seen.
+    unread: bool,
+    attempts: FuturesUnordered<BoxFuture<'static, AttemptEnd>>,
+    burials: FuturesUnordered<BoxFuture<'static, BurialEnd>>,
+    orphan_burials: FuturesUnordered<BoxFuture<'static, orphans::Buried>>,
+    commits: FuturesUnordered<BoxFuture<'static, CommitEnd>>,
+    pending: Vec<Change>,
+    /// Set while the store refuses commits: when to try again. Nothing starts meanwhile.
+    commit_at: Option<Moment>,
+}
+
+impl Task {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        let lanes =
+            shared.routes.iter().map(|route| Lane { plan: Plan::new(route.rules), cursor: Seq(0) }).collect();
+        Self {
+            shared,
+            lanes,
+            orphans: Orphans::default(),
+            unread: true,
+            attempts: FuturesUnordered::new(),
+            burials: FuturesUnordered::new(),
+            orphan_burials: FuturesUnordered::new(),
+            commits: FuturesUnordered::new(),
+            pending: Vec::new(),
+            commit_at: None,
+        }
+    }
+
+    /// Delivers until a drain has been asked for and everything under way has ended.
+    pub(super) async fn run(mut self) {
+        let wake = Arc::clone(&self.shared.wake);
+        let stop = self.shared.stop.clone();
+        let waker = Arc::clone(&wake);
+        self.shared.log.subscribe(&self.shared.tenant, Arc::new(move || waker.notify_one()));
+        loop {
+            let now = self.shared.clock.now();
+            self.fill(now);
+            let next = self.start_due(now);
+            self.flush_commits(now);
+            if stop.is_cancelled() && self.is_idle() {
+                return;
+            }
+            let timer = async {
+                match next {
+                    Some(at) => tokio::time::sleep(now.until(at)).await,
+                    None => future::pending().await,
+                }
+            };
+            tokio::select! {
+                Some(end) = self.attempts.next(), if !self.attempts.is_empty() => self.take_ends(end),
+                Some(end) = self.burials.next(), if !self.burials.is_empty() => self.take_burial(end),
+                Some(end) = self.orphan_burials.next(), if !self.orphan_burials.is_empty() => {
+                    let changes = self.orphans.buried(&self.shared, self.shared.clock.now(), end);
+                    self.pending.extend(changes);
+                }
+                Some(end) = self.commits.next(), if !self.commits.is_empty() => self.take_commit(end),
+                () = wake.notified() => self.unread = true,
+                () = stop.cancelled(), if !stop.is_cancelled() => {}
+                () = timer => {}
+            }
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.attempts.is_empty()
+            && self.burials.is_empty()
+            && self.orphan_burials.is_empty()
+            && self.commits.is_empty()
+            && (self.pending.is_empty() || self.commit_at.is_some())
+    }
+
+    /// Reads the backlog into every plan that has room.
+    fn fill(&mut self, now: Moment) {
+        if !self.unread {
+            return;
+        }
+        self.unread = false;
+        for entry in self.shared.handed() {
+            for (lane, route) in self.lanes.iter_mut().zip(&self.shared.routes) {
+                if entry.routes.contains(route.bit) {
+                    lane.plan.offer(now, &entry, &route.health.lock());
+                }
+            }
+        }
+        for index in 0..self.lanes.len() {
+            self.fill_lane(index, now);
+        }
+    }
+
+    fn fill_lane(&mut self, index: usize, now: Moment) {
+        let (shared, lane, route) = (&self.shared, &mut self.lanes[index], &self.shared.routes[index]);
+        loop {
+            let most = lane.plan.room().min(PULL_ENTRIES);
+            if most == 0 {
+                self.unread = true;
+                return;
+            }
+            let entries = shared.log.backlog(&shared.tenant, lane.cursor, most);
+            let Some(last) = entries.last() else { return };
+            lane.cursor = last.seq;
+            let owes = |entry: &&Entry| {
+                entry.routes.contains(route.bit) && !(entry.kind.is_request() && shared.is_held(entry.seq))
+            };
+            let health = route.health.lock();
+            for entry in entries.iter().filter(owes) {
+                lane.plan.offer(now, entry, &health);
+            }
+        }
+    }
+
+    /// Starts whatever is due; returns when to look again.
+    fn start_due(&mut self, now: Moment) -> Option<Moment> {
+        if self.shared.stop.is_cancelled() {
+            return None;
+        }
+        if let Some(at) = self.commit_at {
+            return Some(at);
+        }
+        if self.pending.len() >= COMMITS_PENDING_MAX {
+            return None;
+        }
+        let wall = self.shared.clock.wall();
+        let mut soonest: Option<Moment> = None;
+        for index in 0..self.lanes.len() {
+            let until = loop {
+                let mut health = self.shared.routes[index].health.lock();
+                let step = self.lanes[index].plan.next(&mut health, now, wall);
+                drop(health);
+                match step {
+                    Step::Start { seq, attempt, probe } => self.start(index, seq, attempt, probe),
+                    Step::Bury { seq, reason } => self.bury(index, seq, reason, None),
+                    Step::Wait(until) => break until,
+                }
+            };
+            soonest = [soonest, until].into_iter().flatten().min();
+        }
+        if let Some(batch) = self.orphans.next(&self.shared, now) {
+            self.orphan_burials.push(batch);
+        }
+        [soonest, self.orphans.again_at()].into_iter().flatten().min()
+    }
+
+    fn start(&mut self, lane: usize, seq: Seq, attempt: u32, probe: bool) {
+        let now = self.shared.clock.now();
+        let frame = match self.shared.log.read(&self.shared.tenant, seq) {
+            Ok(Some(frame)) => frame,
+            Ok(None) => return self.lanes[lane].plan.buried(seq, now),
+            Err(LogError::Read { .. }) => {
+                return self.bury(lane, seq, DeadReason::Damaged, Some(Bytes::new()));
+            }
+            Err(LogError::Unavailable { .. }) => {
+                return self.lanes[lane].plan.not_started(seq, now + COMMIT_AGAIN_AFTER);
+            }
+        };
+        let Ok(envelope) = Envelope::from_frame(&frame) else {
+            return self.bury(lane, seq, DeadReason::Damaged, Some(frame));
+        };
+        let Some((_, received_at)) = self.lanes[lane].plan.filed(seq) else { return };
+        let shared = Arc::clone(&self.shared);
+        self.attempts.push(Box::pin(async move {
+            let route = &shared.routes[lane];
+            let times = (route.timeout, route.timeout);
+            let posted = route.post(&envelope, attempt, times, &shared.signer, &*shared.clock).await;
+            AttemptEnd { lane, seq, probe, envelope, received_at, posted }
+        }));
+    }
+
+    /// Handles an attempt's end and those that are ready as well: their commits share a batch.
+    fn take_ends(&mut self, first: AttemptEnd) {
+        self.take_end(first);
+        for _ in 1..ENDS_PER_TURN {
+            match self.attempts.next().now_or_never() {
+                Some(Some(end)) => self.take_end(end),
+                Some(None) | None => return,
+            }
+        }
+    }
+
+    fn take_end(&mut self, end: AttemptEnd) {
+        let AttemptEnd { lane, seq, probe, envelope, received_at, posted } = end;
+        let shared = Arc::clone(&self.shared);
+        let route = &shared.routes[lane];
+        let (now, wall) = (shared.clock.now(), shared.clock.wall());
+        let Posted { verdict, words, answer } = posted;
+        let ended = Ended { seq, probe, verdict, words: words.clone() };
+        let plan = &mut self.lanes[lane].plan;
+        let (after, turn) = plan.ended(&mut route.health.lock(), now, wall, ended, rand::random());
+        shared.board.counters.attempts.at(verdict.name()).one();
+        shared.tell(route, turn, &words);
+        match after {
+            After::Commit(outcome) => {
+                self.pending.push(Change::Commit { seq, routes: route.bit, outcome });
+                if outcome == Outcome::Delivered {
+                    shared.board.counters.delivered.one();
+                    shared.metrics.delivery_latency.record(wall.since(received_at).as_secs_f64());
+                }
+                let late = answer.filter(|_| posts_late(envelope.kind));
+                if let Some(json) = late.and_then(|answer| late_post(&answer.as_handler_answer())) {
+                    response_url::post_if_answering(&shared, route.bit, &envelope, json);
+                }
+            }
+            After::Bury(reason) => self.bury(lane, seq, reason, Some(envelope.frame)),
+            After::Retry => {}
+        }
+    }
+
+    /// Puts an envelope among the dead letters; `frame` if it is at hand.
+    fn bury(&mut self, lane: usize, seq: Seq, reason: DeadReason, frame: Option<Bytes>) {
+        let shared = &self.shared;
+        let plan = &mut self.lanes[lane].plan;
+        let (frame, reason) =
+            match frame.map_or_else(|| shared.log.read(&shared.tenant, seq), |f| Ok(Some(f))) {
+                Ok(Some(frame)) => (frame, reason),
+                Ok(None) => return plan.buried(seq, shared.clock.now()),
+                Err(_) => (Bytes::new(), DeadReason::Damaged),
+            };
+        let Some((kind, received_at)) = plan.filed(seq) else { return };
+        let route = shared.routes[lane].name.clone();
+        let epitaph = Epitaph { seq, kind, received_at, route, reason, notes: plan.notes(seq) };
+        let put = burial::put(&shared.dead_letters, vec![epitaph.into_letter(shared, frame)]);
+        self.burials.push(put.map(move |result| BurialEnd { lane, seq, reason, result }).boxed());
+    }
+
+    fn take_burial(&mut self, end: BurialEnd) {
+        let BurialEnd { lane, seq, reason, result } = end;
+        let now = self.shared.clock.now();
+        let (tenant, route) = (&self.shared.tenant, &self.shared.routes[lane]);
+        let plan = &mut self.lanes[lane].plan;
+        match result {
+            Ok(()) => {
+                warn!(%tenant, route = %route.name, %seq, reason = reason.name(), "an envelope is a dead letter now");
+                plan.buried(seq, now);
+                self.pending.push(Change::Commit { seq, routes: route.bit, outcome: Outcome::DeadLetter });
+            }
+            Err(error) => {
+                warn!(%tenant, route = %route.name, %seq, %error, "an envelope should be a dead letter; it stays in the backlog");
+                plan.bury_later(seq, reason, now + BURY_AGAIN_AFTER);
+            }
+        }
+    }
+
+    /// Submits collected commits as one batch.
+    fn flush_commits(&mut self, now: Moment) {
+        let waiting = self.commit_at.is_some_and(|at| now < at);
+        if self.pending.is_empty() || waiting || self.commits.len() >= COMMIT_BATCHES_MAX {
+            return;
+        }
+        self.commit_at = None;
+        let changes = std::mem::take(&mut self.pending);
+        let submitted = self.shared.log.change(&self.shared.tenant, changes.clone());
+        self.commits.push(submitted.map(move |result| CommitEnd { changes, result }).boxed());
+    }
+
+    fn take_commit(&mut self, end: CommitEnd) {
+        let Err(error) = end.result else { return };
+        if self.commit_at.is_none() {
+            warn!(tenant = %self.shared.tenant, %error, "commits are not durable; nothing goes out until they are");
+        }
+        self.pending.extend(end.changes);
+        self.commit_at = Some(self.shared.clock.now() + COMMIT_AGAIN_AFTER);
+    }
+}
