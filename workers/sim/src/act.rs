@@ -150,7 +150,7 @@ impl Act {
             Self::Drop => each(&|connection| connection.command_now(close_now(CloseStyle::End))),
             Self::Reset => each(&|connection| connection.command_now(close_now(CloseStyle::Reset))),
             Self::Close { code } => {
-                each(&|connection| connection.command(close_now(CloseStyle::Frame(*code))))
+                each(&|connection| connection.command(close_now(CloseStyle::Frame(*code))));
             }
             Self::Silence => each(&|connection| connection.command_now(Command::Silence)),
             Self::Resume => each(&|connection| connection.command_now(Command::Resume)),
@@ -159,7 +159,7 @@ impl Act {
             }
             Self::SendText { text } => each(&|connection| connection.send_text(text.as_bytes())),
             Self::SendBinary { bytes } => {
-                each(&|connection| connection.send_binary(&vec![0xA5; *bytes.min(&HUGE_MAX)]))
+                each(&|connection| connection.send_binary(&vec![0xA5; *bytes.min(&HUGE_MAX)]));
             }
             Self::SendNull => each(&|connection| connection.send_text(b"null")),
             Self::SendDeepJson { depth } => each(&|connection| connection.send_text(&deep_json(*depth))),
@@ -208,8 +208,13 @@ impl Act {
         }
     }
 
-    /// Whether a payload of its own, if it has one, is JSON and does not stand beside a sample.
-    pub(crate) fn check(&self) -> Result<(), String> {
+    /// What reading alone cannot tell: keys beside an order that takes none, and payloads that are no JSON.
+    pub(crate) fn check<'a>(&self, mut keys: impl Iterator<Item = &'a str>) -> Result<(), String> {
+        if self.takes_nothing()
+            && let Some(key) = keys.find(|key| *key != "do")
+        {
+            return Err(format!("this order takes no `{key}`"));
+        }
         let Self::Push { kind, payload, .. } = self else { return Ok(()) };
         if kind.is_some() && payload.is_some() {
             return Err("push takes `kind` or `payload`, not both".to_owned());
@@ -218,6 +223,24 @@ impl Act {
             Some(Err(error)) => Err(format!("`payload` is not JSON: {error}")),
             Some(Ok(_)) | None => Ok(()),
         }
+    }
+
+    /// Orders without fields; serde lets unknown keys pass beside them.
+    const fn takes_nothing(&self) -> bool {
+        matches!(
+            self,
+            Self::Warn
+                | Self::Refresh
+                | Self::LinkDisabled
+                | Self::Drop
+                | Self::Reset
+                | Self::Silence
+                | Self::Resume
+                | Self::SendNull
+                | Self::RestoreToken
+                | Self::HoldHello
+                | Self::ReleaseHello
+        )
     }
 }
 

@@ -81,11 +81,16 @@ impl AppSpec {
         }
     }
 
+    /// A well-formed app-level token for an app id, useless at Slack.
+    pub fn token_for(app_id: &str) -> String {
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, app_id.as_bytes());
+        format!("xapp-1-{app_id}-4000000001-{}", crate::app::hex(digest.as_ref()))
+    }
+
     /// An app of the given number with ids and tokens derived from it; for fleets in demos and benches.
     pub fn numbered(number: u32) -> Self {
         let app_id = format!("A0SIM{number:06}");
-        let app_token =
-            format!("xapp-1-{app_id}-{:010}-{number:064x}", 4_000_000_000_u64 + u64::from(number));
+        let app_token = Self::token_for(&app_id);
         Self {
             bot_token: Some(format!("xoxb-simulated-{number}")),
             team_id: format!("T0SIM{number:06}"),

@@ -191,7 +191,9 @@ pub(crate) fn put(
         Shape::Whole => {
             out.reserve(len + 10);
             frame::put_header(out, OpCode::Data(Data::Text), true, len);
-            pieces.iter().for_each(|piece| out.put_slice(piece));
+            for piece in pieces {
+                out.put_slice(piece);
+            }
         }
         Shape::Fragments(count) => frame::put_fragments(out, &pieces.concat(), count),
     }

@@ -20,9 +20,11 @@
 
 mod act;
 mod app;
+mod cli;
 mod clock;
 mod config;
 mod duration;
+mod echo;
 mod envelope;
 mod error;
 mod faults;
@@ -34,6 +36,7 @@ mod journal;
 mod load;
 mod sample;
 mod scheduler;
+mod script;
 mod shared;
 mod sim;
 mod socket;
@@ -42,7 +45,9 @@ mod template;
 
 pub use act::Act;
 pub use app::{AckOutcome, Unanswered};
+pub use cli::{PushArgs, SimArgs};
 pub use config::{AppSpec, SimConfig, TlsIdentity};
+pub use echo::{EchoAnswer, EchoConfig, EchoHandler, EchoRequest, EchoTotals, Outage};
 pub use envelope::{EnvelopeType, Push, Shape};
 pub use error::SimError;
 pub use faults::{OpenFailure, UpgradeFailure};
@@ -50,5 +55,6 @@ pub use handle::{AppHandle, Pushed, SocketInfo};
 pub use journal::{Ack, AckFlaw, End, Journal, Missed, Note, NoteKind, SentEnvelope, Totals};
 pub use load::{Load, LoadHandle};
 pub use sample::{Sample, UnknownSample};
+pub use script::Script;
 pub use sim::Sim;
 pub use switches::Switches;

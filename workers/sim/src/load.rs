@@ -71,11 +71,6 @@ impl LoadHandle {
         self.done.cancelled().await;
         self.pushed()
     }
-
-    /// Lets the load run on without a handle.
-    pub(crate) fn detach(mut self) {
-        self.stop = CancellationToken::new();
-    }
 }
 
 impl Drop for LoadHandle {
@@ -99,6 +94,7 @@ pub(crate) fn start(sim: &Arc<Shared>, apps: Vec<Arc<App>>, load: Load) -> LoadH
         pushed: handle.pushed.clone(),
         held_back: handle.held_back.clone(),
         turn: 0,
+        made: 0,
     };
     let (stop, done) = (handle.stop.clone(), handle.done.clone().drop_guard());
     sim.tasks.spawn(async move {
@@ -114,7 +110,9 @@ struct Generator {
     load: Load,
     pushed: Arc<AtomicU64>,
     held_back: Arc<AtomicU64>,
+    /// Whose turn it is, and how many had theirs: apps without room are passed over, kinds and channels are not.
     turn: usize,
+    made: usize,
 }
 
 impl Generator {
@@ -174,7 +172,8 @@ impl Generator {
             if app.state.lock().unacked() >= self.load.in_flight_max {
                 continue;
             }
-            let round = turn / self.apps.len();
+            let round = self.made / self.apps.len();
+            self.made = self.made.wrapping_add(1);
             let mut push = Push::from(self.load.kinds[round % self.load.kinds.len()]);
             if app.channels.len() > 1 {
                 push = push.in_channel(&app.channels[round % app.channels.len()]);

@@ -269,7 +269,7 @@ mod tests {
     #[test]
     fn every_sample_is_json_and_is_found_by_its_name() {
         for sample in Sample::ALL {
-            let payload: Value = serde_json::from_str(sample.load()).expect(sample.name());
+            let payload: Value = serde_json::from_str(sample.load()).unwrap();
             assert!(payload.is_object());
             assert_eq!(sample.name().parse::<Sample>().expect("its own name"), sample);
             let routing = crate::envelope::Routing::of(sample.load().as_bytes());

@@ -86,16 +86,15 @@ impl Shared {
     /// Adds an app, or replaces the tokens of one that is there.
     pub(crate) fn add_app(self: &Arc<Self>, spec: AppSpec) -> Arc<App> {
         let mut apps = self.apps.write();
-        let app = match apps.by_id.get(&*spec.app_id) {
-            Some(app) => app.clone(),
-            None => {
-                let number = apps.in_order.len() as u64;
-                let app = Arc::new(App::new(self, &spec, number));
-                apps.by_id.insert(app.id.clone(), app.clone());
-                apps.by_url_hash.insert(app.url_hash.clone(), app.clone());
-                apps.in_order.push(app.clone());
-                app
-            }
+        let app = if let Some(app) = apps.by_id.get(&*spec.app_id) {
+            app.clone()
+        } else {
+            let number = apps.in_order.len() as u64;
+            let app = Arc::new(App::new(self, &spec, number));
+            apps.by_id.insert(app.id.clone(), app.clone());
+            apps.by_url_hash.insert(app.url_hash.clone(), app.clone());
+            apps.in_order.push(app.clone());
+            app
         };
         apps.by_token.insert(spec.app_token, (app.clone(), TokenKind::App));
         if let Some(token) = spec.bot_token {

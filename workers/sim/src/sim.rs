@@ -11,6 +11,7 @@ use crate::error::SimError;
 use crate::handle::AppHandle;
 use crate::journal::Journal;
 use crate::load::{self, Load, LoadHandle};
+use crate::script::{self, Script};
 use crate::shared::{Origins, Shared};
 use crate::{http, scheduler};
 
@@ -77,6 +78,14 @@ impl Sim {
         }
     }
 
+    /// Plays the steps and the load of a script and adds its apps; its seed and switches count only at the start.
+    pub fn play(&self, script: Script) {
+        for spec in script.apps {
+            self.shared.add_app(spec);
+        }
+        script::run(&self.shared, script.steps, script.load);
+    }
+
     /// Starts a load over all apps there are at this moment.
     pub fn load(&self, load: Load) -> LoadHandle {
         load::start(&self.shared, self.shared.apps(), load)
@@ -84,10 +93,6 @@ impl Sim {
 
     pub fn journal(&self) -> Journal {
         self.shared.journal.clone()
-    }
-
-    pub(crate) const fn shared(&self) -> &Arc<Shared> {
-        &self.shared
     }
 
     /// Ends every socket and waits for all tasks.

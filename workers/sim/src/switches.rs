@@ -13,6 +13,7 @@ use crate::duration;
 /// How the simulated Slack behaves where the real one is paced, observed or unconfirmed.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, set by name")]
 pub struct Switches {
     /// Time from sending an envelope to the last moment its ack counts. Documented: 3 s.
     #[serde(with = "duration")]

@@ -232,15 +232,16 @@ impl App {
             sim.scheduler.retry(Instant::now() + wait, self, item);
             return;
         }
-        let reason = match missed {
-            _ if is_event => Unanswered::GivenUp,
-            Missed::NoSocket => Unanswered::DispatchFailed,
-            Missed::Deadline | Missed::Stolen => Unanswered::OperationTimeout,
-        };
-        sim.journal.count(&self.id, |totals| match reason {
-            Unanswered::GivenUp => totals.events_lost += 1,
-            Unanswered::DispatchFailed => totals.dispatch_failed += 1,
-            _ => totals.operation_timeout += 1,
+        let reason = sim.journal.count(&self.id, |totals| {
+            let (reason, count) = match missed {
+                _ if is_event => (Unanswered::GivenUp, &mut totals.events_lost),
+                Missed::NoSocket => (Unanswered::DispatchFailed, &mut totals.dispatch_failed),
+                Missed::Deadline | Missed::Stolen => {
+                    (Unanswered::OperationTimeout, &mut totals.operation_timeout)
+                }
+            };
+            *count += 1;
+            reason
         });
         answer(item.waiter, AckOutcome::Unacked { reason, attempts: item.attempt + 1 });
     }

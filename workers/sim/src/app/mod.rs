@@ -51,6 +51,9 @@ pub(crate) struct AppState {
     /// Whether ghosts take (and ack) their share of the envelopes.
     pub ghosts_take: bool,
     pub hold_hello: bool,
+    /// Calls of `apps.connections.open` with a token of this app.
+    pub opens_made: u64,
+    pub hellos_said: u64,
     /// Text frames that every new socket receives before its hello.
     pub before_hello: Vec<String>,
     pub open_failures: VecDeque<OpenFailure>,
@@ -93,6 +96,8 @@ impl App {
             ghosts: 0,
             ghosts_take: false,
             hold_hello: false,
+            opens_made: 0,
+            hellos_said: 0,
             before_hello: Vec::new(),
             open_failures: VecDeque::new(),
             upgrade_failures: VecDeque::new(),
@@ -129,6 +134,7 @@ impl App {
     pub(crate) fn say_hello(&self, sim: &Shared, connection: &Connection) -> String {
         let mut state = self.state.lock();
         let num_connections = state.socket_count(Instant::now());
+        state.hellos_said += 1;
         connection.set_helloed();
         sim.journal.note(Some(&self.id), NoteKind::Hello { connection: connection.id, num_connections });
         let life = connection.life.as_secs();

@@ -69,6 +69,7 @@ impl App {
         let now = Instant::now();
         let switches = &sim.switches;
         let mut state = self.state.lock();
+        state.opens_made += 1;
         if let Some(failure) = state.open_failures.pop_front() {
             let url = self.ticket_url(sim, &mut state, now);
             return OpenAnswer::Fault { failure, url };

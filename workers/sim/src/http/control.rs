@@ -37,8 +37,8 @@ pub(super) async fn answer(sim: &Arc<Shared>, path: &str, call: &Call) -> Answer
 
 type Refusal = (StatusCode, String);
 
-fn bad(reason: impl ToString) -> Refusal {
-    (StatusCode::BAD_REQUEST, reason.to_string())
+fn bad(reason: impl Into<String>) -> Refusal {
+    (StatusCode::BAD_REQUEST, reason.into())
 }
 
 /// `POST /sim/push`: either `kind` or `payload`.
@@ -58,7 +58,7 @@ struct PushRequest<'a> {
 }
 
 async fn push(sim: &Arc<Shared>, body: &[u8]) -> Result<Value, Refusal> {
-    let request: PushRequest<'_> = serde_json::from_slice(body).map_err(bad)?;
+    let request: PushRequest<'_> = serde_json::from_slice(body).map_err(|error| bad(error.to_string()))?;
     let app = one_app(sim, request.app.as_deref())?;
     let mut push = match (request.kind, request.payload) {
         (Some(kind), None) => Push::from(kind),
@@ -118,12 +118,14 @@ impl Unanswered {
 
 /// `POST /sim/do`: an order, with `app` for one app and without it for all.
 fn carry_out(sim: &Arc<Shared>, body: &[u8]) -> Result<Value, Refusal> {
-    let mut fields: serde_json::Map<String, Value> = serde_json::from_slice(body).map_err(bad)?;
+    let mut fields: serde_json::Map<String, Value> =
+        serde_json::from_slice(body).map_err(|error| bad(error.to_string()))?;
     let app = fields.remove("app");
     let socket = fields.remove("connection").as_ref().and_then(Value::as_u64);
+    let keys: Vec<String> = fields.keys().cloned().collect();
     let what = Value::Object(fields);
-    let act: Act = serde_json::from_value(what.clone()).map_err(bad)?;
-    act.check().map_err(bad)?;
+    let act: Act = serde_json::from_value(what.clone()).map_err(|error| bad(error.to_string()))?;
+    act.check(keys.iter().map(String::as_str)).map_err(bad)?;
     let apps = match app {
         Some(app_id) => vec![one_app(sim, Some(app_id.as_str().unwrap_or_default()))?],
         None => sim.apps(),

@@ -43,9 +43,8 @@ pub(super) async fn upgrade(sim: Arc<Shared>, mut request: Request<Incoming>) ->
 
 async fn start(sim: Arc<Shared>, app: Arc<App>, seat: Seat, upgraded: hyper::upgrade::OnUpgrade) {
     let connection = seat.connection.clone();
-    let parts = match upgraded.await.map(hyper::upgrade::Upgraded::downcast::<TokioIo<Io>>) {
-        Ok(Ok(parts)) => parts,
-        Ok(Err(_)) | Err(_) => return app.leave(&sim, &connection, true), // the client left before 101
+    let Ok(Ok(parts)) = upgraded.await.map(hyper::upgrade::Upgraded::downcast::<TokioIo<Io>>) else {
+        return app.leave(&sim, &connection, true); // the client left before 101
     };
     socket::serve(sim, app, parts.io.into_inner(), parts.read_buf, seat).await;
 }

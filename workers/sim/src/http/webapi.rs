@@ -52,7 +52,9 @@ async fn open(sim: &Arc<Shared>, call: &Call) -> Result<Answer, Abort> {
                 json!({ "ok": false, "error": "missing_scope", "needed": needed, "provided": provided });
             Ok(json_answer(StatusCode::OK, &answer))
         }
-        OpenAnswer::RateLimited { wait } => Ok(rate_limited(Some(wait.as_secs_f64().ceil() as u64))),
+        OpenAnswer::RateLimited { wait } => {
+            Ok(rate_limited(Some(wait.as_secs() + u64::from(wait.subsec_nanos() > 0))))
+        }
         OpenAnswer::Fault { failure, url } => play(failure, &url).await,
     }
 }

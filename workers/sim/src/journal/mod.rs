@@ -144,8 +144,8 @@ impl Journal {
         inner.notes.push_back(note);
     }
 
-    pub(crate) fn count(&self, app: &Arc<str>, change: impl FnOnce(&mut Totals)) {
-        self.inner.lock().count(app, change);
+    pub(crate) fn count<T>(&self, app: &Arc<str>, change: impl FnOnce(&mut Totals) -> T) -> T {
+        self.inner.lock().count(app, change)
     }
 
     /// Records an attempt, whether a socket took it or not.
@@ -208,12 +208,11 @@ impl Journal {
 }
 
 impl Inner {
-    fn count(&mut self, app: &Arc<str>, change: impl FnOnce(&mut Totals)) {
+    fn count<T>(&mut self, app: &Arc<str>, change: impl FnOnce(&mut Totals) -> T) -> T {
         if let Some(totals) = self.totals.get_mut(app) {
-            change(totals);
-        } else {
-            change(self.totals.entry(app.clone()).or_default());
+            return change(totals);
         }
+        change(self.totals.entry(app.clone()).or_default())
     }
 
     fn find(&self, envelope_id: Uuid) -> Option<usize> {

@@ -147,6 +147,7 @@ fn as_millis<S: Serializer>(value: &Duration, to: S) -> Result<S::Ok, S::Error> 
     to.serialize_f64((value.as_secs_f64() * 1_000_000.0).round() / 1_000.0)
 }
 
+#[expect(clippy::ref_option, reason = "serde hands the field over like this")]
 fn as_json<S: Serializer>(value: &Option<Bytes>, to: S) -> Result<S::Ok, S::Error> {
     let raw = value.as_deref().and_then(|bytes| serde_json::from_slice::<&RawValue>(bytes).ok());
     raw.serialize(to)

@@ -1,8 +1,13 @@
 //! The simulator over the wire: a plain HTTP client and tokio-tungstenite against every behaviour and switch.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics, helpers included")]
+
 mod acks;
 mod client;
+mod control;
+mod echo;
 mod faults;
+mod load;
 mod opens;
 mod sockets;
 

@@ -156,14 +156,15 @@ async fn other_methods_and_response_urls_are_recorded() {
     post(&format!("{}/response/commands/T1/A0TESTAPP01/Ev1", sim.url()), None, r#"{"text":"late"}"#).await;
 
     let notes = sim.journal().notes(Some("A0TESTAPP01"));
-    let calls: Vec<_> = notes
-        .iter()
-        .filter_map(|note| match &note.kind {
-            NoteKind::Call { method, .. } => Some(method.clone()),
-            NoteKind::Response { path, body } => Some(format!("{path} {body}")),
-            _ => None,
-        })
-        .collect();
+    let mut calls = Vec::new();
+    for note in &notes {
+        if let NoteKind::Call { method, .. } = &note.kind {
+            calls.push(method.clone());
+        }
+        if let NoteKind::Response { path, body } = &note.kind {
+            calls.push(format!("{path} {body}"));
+        }
+    }
     let late = r#"commands/T1/A0TESTAPP01/Ev1 {"text":"late"}"#;
     assert_eq!(calls, ["auth.test", "chat.postMessage", "views.open", late]);
 }
