@@ -102,25 +102,38 @@ pub(crate) async fn run(shared: Arc<Shared>, mut link: Link) {
         shared,
         link,
     };
-    match socket.serve(&mut ws).await {
-        End::Closed(why) => {
-            if matches!(why, CloseWhy::Quiet | CloseWhy::Transport) {
-                ws.abort();
-            } else {
+    let end = socket.serve(&mut ws).await;
+    Box::pin(wind_up(socket, ws, end)).await;
+}
+
+/// Tells the line, lets go of the stream, and finishes what is in flight.
+async fn wind_up(socket: Socket, ws: WebSocket, end: End) {
+    let event = match end {
+        End::Closed(why) => Some(Event::Closed(why)),
+        End::Useless => Some(Event::Useless),
+        End::Aborted => None,
+    };
+    if let Some(event) = event {
+        socket.link.event(event).await;
+    }
+    let let_go = async {
+        match end {
+            End::Closed(CloseWhy::Peer | CloseWhy::Retired) => drop(ws),
+            End::Closed(CloseWhy::FrameTooLarge) => {
+                // Unread bytes make the kernel send a reset on close, which would overtake our close frame.
+                tokio::time::sleep(READ_ON).await;
                 drop(ws);
             }
-            socket.link.event(Event::Closed(why)).await;
+            End::Closed(CloseWhy::Transport | CloseWhy::Quiet | CloseWhy::Lost)
+            | End::Useless
+            | End::Aborted => ws.abort(),
         }
-        End::Useless => {
-            ws.abort();
-            socket.link.event(Event::Useless).await;
-        }
-        End::Aborted => ws.abort(),
-    }
-    Box::pin(socket.finish()).await;
+    };
+    tokio::join!(let_go, socket.finish());
 }
 
 /// How serving a socket ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
     Closed(CloseWhy),
     /// Before hello came something no working socket sends.

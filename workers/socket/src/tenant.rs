@@ -12,9 +12,7 @@ use tracing::{error, info, warn};
 
 use crate::handle::{ClaimApp, Wishes};
 use crate::pure::deaf::Deaf;
-use crate::pure::line::{
-    Alarm, CloseWhy, Delays, Desired, Event, Generation, Input, Line, Output, Rules,
-};
+use crate::pure::line::{Alarm, CloseWhy, Delays, Desired, Event, Generation, Input, Line, Output, Rules};
 use crate::shared::Shared;
 use crate::socket::{self, Link, Order, Report};
 
@@ -75,11 +73,8 @@ pub(crate) struct Tenant {
 
 impl Tenant {
     pub(crate) fn new(shared: Arc<Shared>, setup: Setup, wishes: Arc<Wishes>) -> Self {
-        let rules = Rules {
-            hello_timeout: shared.config.hello_timeout.0,
-            app_id: setup.app_id,
-            seed: setup.seed,
-        };
+        let rules =
+            Rules { hello_timeout: shared.config.hello_timeout.0, app_id: setup.app_id, seed: setup.seed };
         if let Some(since) = setup.deaf_since {
             let gap = shared.clock.wall().since(since);
             shared.board.counters.deaf_ms.add(millis(gap));
@@ -250,11 +245,12 @@ impl Tenant {
     fn note(&mut self) {
         let now = self.shared.clock.now();
         let board = &self.shared.board;
+        // First what is wanted: a socket given up because nobody wants it is no loss.
+        board.counters.deaf_ms.add(millis(self.deaf.want(now, self.line.is_wanted())));
         if !self.line.is_live() {
             self.current = None;
             self.deaf.lost(board.status().last_frame.unwrap_or(now));
         }
-        board.counters.deaf_ms.add(millis(self.deaf.want(now, self.line.is_wanted())));
         let (sockets, deaf_since) = (self.line.sockets(), self.deaf.since());
         board.update(|status| {
             status.sockets = sockets;

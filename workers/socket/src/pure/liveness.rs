@@ -54,7 +54,8 @@ impl Liveness {
     }
 
     fn death(&self, pinged: Moment) -> Moment {
-        (self.last_frame + self.quiet_max).max(pinged + GRACE)
+        let grace = GRACE.min(self.quiet_max.saturating_sub(self.ping_after));
+        (self.last_frame + self.quiet_max).max(pinged + grace)
     }
 }
 

@@ -159,7 +159,13 @@ pub(super) fn count_append(board: &Board, append: Append) -> bool {
     }
 }
 
-fn answered(board: &Board, answer: Answer, owed: Owed, received: Moment, refused: &AtomicBool) -> Option<Ack> {
+fn answered(
+    board: &Board,
+    answer: Answer,
+    owed: Owed,
+    received: Moment,
+    refused: &AtomicBool,
+) -> Option<Ack> {
     let payload = match answer.ack {
         AckChoice::Bare => None,
         AckChoice::Payload(text) => Some(text),

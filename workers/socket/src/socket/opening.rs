@@ -50,10 +50,7 @@ fn give_up(shared: &Shared, order: Option<Order>) -> Option<WebSocket> {
     None
 }
 
-async fn ticket(
-    shared: &Shared,
-    token: &taut_vault::AppToken,
-) -> Result<(TicketUrl, bool), OpenError> {
+async fn ticket(shared: &Shared, token: &taut_vault::AppToken) -> Result<(TicketUrl, bool), OpenError> {
     shared.gate.pass(&token.fingerprint()).await;
     let opened = shared.api.open_connection(token).await?;
     if let Some(date) = opened.server_date {

@@ -1,0 +1,9 @@
+//! The line against the simulated Slack: real sockets on loopback, an in-memory log, scripted handlers.
+
+mod acks;
+mod hostile;
+mod log;
+mod opening;
+mod replacing;
+mod requests;
+mod rig;
