@@ -18,6 +18,7 @@ use tokio_rustls::TlsConnector;
 pub use self::error::{DialError, DialFault, DialerError, Step};
 use self::rules::{Proxy, Rules};
 pub use self::stream::Stream;
+use self::tcp::Resolver;
 use crate::tls;
 
 /// Where to go.
@@ -62,6 +63,7 @@ pub struct Dialer {
 
 struct Shared {
     rules: Rules,
+    resolver: Resolver,
     tls: TlsConnector,
     deadlines: Deadlines,
 }
@@ -76,7 +78,8 @@ impl Dialer {
         let rules = Rules::new(config, password.as_ref(), |name| std::env::var(name).ok())?;
         drop(password);
         let tls = TlsConnector::from(tls::client_config(&config.ca_files)?);
-        Ok(Self { shared: Arc::new(Shared { rules, tls, deadlines: config.deadlines }) })
+        let (resolver, deadlines) = (Resolver::new(), config.deadlines);
+        Ok(Self { shared: Arc::new(Shared { rules, resolver, tls, deadlines }) })
     }
 
     /// The deadlines of its steps.
@@ -108,7 +111,8 @@ impl Dialer {
 
     async fn straight(&self, host: &str, port: u16) -> Result<Stream, DialError> {
         let deadlines = &self.shared.deadlines;
-        let addresses = step(Step::Dns, host, deadlines.dns, tcp::resolve(host, port)).await?;
+        let addresses =
+            step(Step::Dns, host, deadlines.dns, self.shared.resolver.resolve(host, port)).await?;
         let tcp = step(Step::Tcp, host, deadlines.tcp, tcp::connect(addresses)).await?;
         Ok(Stream::Plain(tcp))
     }

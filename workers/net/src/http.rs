@@ -119,7 +119,7 @@ impl HttpClient {
     /// # Errors
     /// [`HttpError`]. Unless it is [`HttpError::Dial`] or [`HttpError::BadUrl`] the server may have acted.
     pub async fn send(&self, request: HttpRequest) -> Result<HttpAnswer, HttpError> {
-        if Endpoint::of(&request.url, "http", "https").is_none() {
+        if !may_be_asked(&request.url) {
             return Err(HttpError::BadUrl { url: without_secrets(&request.url) });
         }
         let (waited, bytes_max) = (request.timeout, request.answer_bytes_max);
@@ -135,6 +135,10 @@ impl fmt::Debug for HttpClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HttpClient").finish_non_exhaustive()
     }
+}
+
+fn may_be_asked(url: &Uri) -> bool {
+    matches!(url.scheme_str(), Some("http" | "https")) && url.host().is_some_and(|host| !host.is_empty())
 }
 
 fn assemble(request: HttpRequest) -> Request<Full<Bytes>> {

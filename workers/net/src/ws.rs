@@ -30,15 +30,13 @@ const WRITE_BUFFER_BYTES_MAX: usize = 256 * 1024;
 pub struct WsLimits {
     /// Largest message that is read, in bytes, whether in one frame or several.
     pub frame_bytes_max: usize,
-    /// How long the upgrade may take, from the request to the 101.
-    pub upgrade: Duration,
     /// How long one write may take before the peer counts as dead.
     pub write: Duration,
 }
 
 impl Default for WsLimits {
     fn default() -> Self {
-        Self { frame_bytes_max: 16 << 20, upgrade: Duration::from_secs(5), write: Duration::from_secs(3) }
+        Self { frame_bytes_max: 16 << 20, write: Duration::from_secs(3) }
     }
 }
 
@@ -113,7 +111,8 @@ impl WebSocket {
         }
     }
 
-    /// Sends each text as one unfragmented frame, with one flush at the end.
+    /// Sends each text as one unfragmented frame, with one flush at the end. Not cancel safe: what was not taken
+    /// from the iterator is not sent.
     ///
     /// # Errors
     /// [`WsError`]; the socket is then of no more use.
@@ -159,7 +158,7 @@ impl WebSocket {
                 let code = frame.map(|frame| frame.code.into());
                 return Poll::Ready(self.answered(cx, WsEvent::Closed { code }));
             }
-            Some(Ok(Message::Frame(_))) => unreachable!("raw frames are only ever written"),
+            Some(Ok(Message::Frame(_))) => WsEvent::Failed("a raw frame, which is only ever written".into()),
             Some(Err(Error::Capacity(_))) => WsEvent::TooLarge,
             Some(Err(error)) => WsEvent::Failed(error.to_string()),
             None => WsEvent::Failed("the connection has ended".into()),

@@ -24,7 +24,7 @@ const READABLE_BY_ALL: u32 = 0o004;
 #[derive(Debug)]
 pub struct Resolved {
     /// The text, without trailing line breaks; never empty.
-    pub text: SecretText,
+    pub secret: SecretText,
     /// What is wrong with its place, if anything.
     pub warning: Option<SecretWarning>,
 }
@@ -111,8 +111,8 @@ fn resolve_with(
         SecretRef::Env(name) => {
             let place = format!("environment variable `{name}`");
             let value = variable(name).ok_or_else(|| SecretError::NoVariable { name: name.clone() })?;
-            let text = to_text(Zeroizing::new(value.into_encoded_bytes()), place)?;
-            Ok(Resolved { text, warning: None })
+            let secret = to_text(Zeroizing::new(value.into_encoded_bytes()), place)?;
+            Ok(Resolved { secret, warning: None })
         }
         SecretRef::File(path) => from_file(&base_dir.join(path)),
         SecretRef::Credential(name) => {
@@ -133,8 +133,8 @@ fn from_file(path: &Path) -> Result<Resolved, SecretError> {
     // Sized once, so that no half-read copy is left behind by growing.
     let mut bytes = Zeroizing::new(Vec::with_capacity(SECRET_BYTES_MAX + 1));
     file.take(SECRET_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
-    let text = to_text(bytes, format!("`{}`", path.display()))?;
-    Ok(Resolved { text, warning: readable_by_all(path, &metadata) })
+    let secret = to_text(bytes, format!("`{}`", path.display()))?;
+    Ok(Resolved { secret, warning: readable_by_all(path, &metadata) })
 }
 
 fn readable_by_all(path: &Path, metadata: &Metadata) -> Option<SecretWarning> {
@@ -196,7 +196,7 @@ mod tests {
         let found = resolve_with(&reference, Path::new("."), |name| {
             (name == "ACME_APP_TOKEN").then(|| format!("{SECRET}\r\n").into())
         });
-        assert_eq!(found.expect("found").text.expose(), SECRET);
+        assert_eq!(found.expect("found").secret.expose(), SECRET);
         let missing = resolve_with(&reference, Path::new("."), nothing).expect_err("not set");
         assert_eq!(missing.to_string(), "environment variable `ACME_APP_TOKEN` is not set");
     }
@@ -205,7 +205,7 @@ mod tests {
     fn private_file_is_read_from_the_base_directory_without_warning() {
         let (dir, reference) = file_with(format!("{SECRET}\n\n").as_bytes(), 0o600);
         let found = resolve_with(&reference, dir.path(), nothing).expect("found");
-        assert_eq!((found.text.expose(), found.warning), (SECRET, None));
+        assert_eq!((found.secret.expose(), found.warning), (SECRET, None));
     }
 
     #[test]
@@ -223,7 +223,7 @@ mod tests {
         let named = |name: &str| {
             resolve_with(&SecretRef::Credential(name.into()), Path::new("/nowhere"), |_| Some(at.clone()))
         };
-        assert_eq!(named("acme.signing").expect("found").text.expose(), SECRET);
+        assert_eq!(named("acme.signing").expect("found").secret.expose(), SECRET);
         for odd in ["", "..", "../acme.signing", "/etc/passwd"] {
             assert!(matches!(named(odd), Err(SecretError::CredentialName { .. })), "{odd}");
         }

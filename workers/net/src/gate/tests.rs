@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use proptest::prelude::*;
+
 use super::pure::{APPS_MAX, Answer, Pace};
 use super::*;
 use crate::clock::TokioClock;
@@ -79,6 +81,41 @@ fn idle_apps_are_forgotten_and_the_map_is_bounded() {
     assert_eq!(pace.apps(), APPS_MAX);
     assert_eq!(pace.ask(after(20_000), "late", Some(START)), Answer::Go);
     assert_eq!(pace.apps(), 1);
+}
+
+proptest! {
+    /// Whatever the order of asking, no app goes beyond its burst and pace.
+    #[test]
+    fn no_window_holds_more_than_the_pace_allows(
+        asks in proptest::collection::vec((0u64..3_000, 0usize..4), 1..200),
+        burst in 1u32..4,
+    ) {
+        let rate = OpenRate { burst, each: Duration::from_secs(2) };
+        let mut pace = Pace::new(rate, 2);
+        let (mut now, mut places, mut passed) = (START, [None; 4], Vec::new());
+        for (later, app) in asks {
+            now = now + Duration::from_millis(later);
+            match pace.ask(now, &format!("A{app}"), places[app]) {
+                Answer::Go => {
+                    places[app] = None;
+                    passed.push((now, app));
+                }
+                Answer::Worker(turn) => places[app] = Some(turn),
+                Answer::App(free) => {
+                    prop_assert!(free > now);
+                    places[app] = None;
+                }
+            }
+        }
+        for (first, (from, app)) in passed.iter().enumerate() {
+            let mut own = 0;
+            for (until, other) in &passed[first..] {
+                own += u32::from(app == other);
+                let allowed = until.since(*from).as_millis() / rate.each.as_millis();
+                prop_assert!(app != other || u128::from(own) <= u128::from(burst) + allowed);
+            }
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -41,7 +41,7 @@ pub enum UpgradeError {
     },
 }
 
-/// Dials and upgrades. The dialer's deadlines hold for its steps, `limits.upgrade` for the upgrade.
+/// Dials and upgrades. The dialer's deadlines hold for all steps, the upgrade's among them.
 ///
 /// # Errors
 /// [`UpgradeError`].
@@ -49,14 +49,15 @@ pub async fn connect(dialer: &Dialer, url: &TicketUrl, limits: WsLimits) -> Resu
     let request = request(url)?;
     let stream = dialer.dial(url.endpoint(), Way::Outside).await?;
     let upgrade = tokio_tungstenite::client_async_with_config(request, stream, Some(limits.config()));
-    match tokio::time::timeout(limits.upgrade, upgrade).await {
+    let limit = dialer.deadlines().upgrade.0;
+    match tokio::time::timeout(limit, upgrade).await {
         Ok(Ok((inner, _))) => Ok(WebSocket { inner, write_max: limits.write }),
         Ok(Err(Error::Http(answer))) => {
             let status = answer.status().as_u16();
             Err(UpgradeError::Refused { status, proxy_like: proxy_like(status, answer.headers()) })
         }
         Ok(Err(error)) => Err(UpgradeError::Broken { text: error.to_string() }),
-        Err(_) => Err(UpgradeError::Timeout { limit: limits.upgrade }),
+        Err(_) => Err(UpgradeError::Timeout { limit }),
     }
 }
 
@@ -110,11 +111,11 @@ mod tests {
 
     #[test]
     fn request_is_bare_and_keeps_the_ticket_out_of_headers() {
-        let url =
-            TicketUrl::parse("wss://wss-primary.slack.com/link/?ticket=t1&app_id=x", true).expect("a URL");
+        let url = TicketUrl::parse("wss://wss-primary.slack.com/link/?ticket=one-time&app_id=x", true)
+            .expect("a URL");
         let request = request(&url).expect("a request");
         assert_eq!(request.headers()[HOST], "wss-primary.slack.com");
         assert_eq!(request.headers().len(), 5);
-        assert!(!format!("{:?}", request.headers()).contains("t1"));
+        assert!(!format!("{:?}", request.headers()).contains("one-time"));
     }
 }

@@ -9,13 +9,13 @@ use tokio::net::TcpStream;
 
 use crate::kit::{PrivateCa, Server, head, network};
 
-fn through(proxy: &Server, limit: Duration) -> Dialer {
+pub(crate) fn through(proxy: &Server, limit: Duration) -> Dialer {
     let config = NetworkConfig { proxy: Some(format!("http://{}", proxy.at)), ..network(limit) };
     Dialer::new(&config, None).expect("a dialer")
 }
 
 /// A proxy that tunnels, and the heads it was asked with.
-async fn tunnelling() -> (Server, Arc<Mutex<Vec<String>>>) {
+pub(crate) async fn tunnelling() -> (Server, Arc<Mutex<Vec<String>>>) {
     let heads = Arc::new(Mutex::new(Vec::new()));
     let seen = heads.clone();
     let server = Server::start(move |mut tcp| {

@@ -2,9 +2,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{SinkExt as _, StreamExt as _};
-use taut_net::dial::Step;
-use taut_net::slack::TicketUrl;
+use taut_net::dial::{Dialer, Step, Way};
+use taut_net::http::{HttpClient, HttpLimits};
+use taut_net::slack::{SlackApi, TicketUrl};
 use taut_net::ws::{UpgradeError, WebSocket, WsError, WsEvent, WsLimits, connect};
+use taut_vault::AppToken;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -12,10 +14,10 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::{WebSocketStream, accept_async};
 
-use crate::kit::{PrivateCa, Server, dialer, head};
+use crate::kit::{PrivateCa, Server, dialer, head, network};
+use crate::proxy::{through, tunnelling};
 
-const LIMITS: WsLimits =
-    WsLimits { frame_bytes_max: 1000, upgrade: Duration::from_secs(10), write: Duration::from_secs(10) };
+const LIMITS: WsLimits = WsLimits { frame_bytes_max: 1000, write: Duration::from_secs(10) };
 
 fn ticket(server: &Server) -> TicketUrl {
     TicketUrl::parse(&format!("ws://{}/link/?ticket=t1", server.at), false).expect("a URL")
@@ -225,10 +227,10 @@ async fn silent_upgrade_meets_its_deadline() {
         std::future::pending::<()>().await;
     })
     .await;
-    let upgrade = Duration::from_millis(50);
-    let error =
-        connect(&dialer(), &ticket(&server), WsLimits { upgrade, ..LIMITS }).await.expect_err("silent");
-    assert_eq!(error, UpgradeError::Timeout { limit: upgrade });
+    let limit = Duration::from_millis(50);
+    let dialer = Dialer::new(&network(limit), None).expect("a dialer");
+    let error = connect(&dialer, &ticket(&server), LIMITS).await.expect_err("silent");
+    assert_eq!(error, UpgradeError::Timeout { limit });
 }
 
 #[tokio::test]
@@ -251,4 +253,27 @@ async fn socket_over_tls_works_and_an_unknown_ca_does_not() {
     assert_eq!(socket.next().await, WsEvent::Text(Bytes::from_static(b"hello")));
     let error = connect(&dialer(), &url, LIMITS).await.expect_err("untrusted");
     assert!(matches!(error, UpgradeError::Dial(ref dial) if dial.step == Step::Tls), "{error}");
+}
+
+#[tokio::test]
+async fn socket_and_call_go_through_the_proxy() {
+    let (proxy, heads) = tunnelling().await;
+    let dialer = through(&proxy, Duration::from_secs(10));
+    let (server, _told) = slack(|mut socket| async move {
+        socket.send(Message::text("hello")).await.expect("sent");
+        socket
+    })
+    .await;
+    let mut socket = connect(&dialer, &ticket(&server), LIMITS).await.expect("a socket");
+    assert_eq!(socket.next().await, WsEvent::Text(Bytes::from_static(b"hello")));
+
+    let plain = Server::saying("HTTP/1.1 500 X\r\nContent-Length: 0\r\n\r\n").await;
+    let http = HttpClient::new(dialer, Way::Outside, HttpLimits::default());
+    let api = SlackApi::new(http, &format!("http://{}/api/", plain.at)).expect("a base URL");
+    let error = api.open_connection(&AppToken::from("xapp-1-A0-1-a")).await.expect_err("a fault");
+    assert_eq!(error.code, "http_500");
+
+    let targets: Vec<_> =
+        heads.lock().expect("no panic").iter().map(|head| head.contains("CONNECT")).collect();
+    assert_eq!(targets, [true, true]);
 }
