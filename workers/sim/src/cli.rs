@@ -35,6 +35,9 @@ pub struct SimArgs {
     /// Address to listen on; port 0 takes a free one
     #[arg(long, value_name = "ADDR", default_value = DEFAULT_LISTEN)]
     listen: SocketAddr,
+    /// HOST:PORT that URLs name, when clients reach the simulator by another address than --listen
+    #[arg(long, value_name = "HOST:PORT")]
+    public: Option<String>,
     /// Apps, switches, load and a timeline of faults (TOML; see docs/simulator.md)
     #[arg(long, value_name = "FILE")]
     script: Option<PathBuf>,
@@ -118,6 +121,7 @@ impl SimArgs {
 
     fn config(&self, script: Option<&Script>) -> Result<SimConfig, SimError> {
         let mut config = SimConfig { listen: self.listen, adopt_unknown_apps: true, ..SimConfig::default() };
+        config.public.clone_from(&self.public);
         if let Some(script) = script {
             config.switches = script.switches.clone();
             config.seed = script.seed.unwrap_or(config.seed);

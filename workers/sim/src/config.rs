@@ -13,6 +13,8 @@ pub struct SimConfig {
     pub listen: SocketAddr,
     /// Serves https and wss instead of http and ws.
     pub tls: Option<TlsIdentity>,
+    /// `host:port` that URLs name instead of the bound address, when clients reach it by another one.
+    pub public: Option<String>,
     pub switches: Switches,
     /// Seeds every random choice: ids, tickets, and which socket gets an envelope.
     pub seed: u64,
@@ -31,6 +33,7 @@ impl Default for SimConfig {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             tls: None,
+            public: None,
             switches: Switches::default(),
             seed: 1,
             adopt_unknown_apps: false,

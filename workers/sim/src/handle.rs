@@ -75,6 +75,11 @@ impl AppHandle {
         Pushed { envelope_id, dedup_id, answer }
     }
 
+    /// A socket URL with a fresh ticket, past `apps.connections.open` and its rate; for benches and raw clients.
+    pub fn socket_url(&self) -> String {
+        self.app.fresh_url(&self.sim)
+    }
+
     /// Carries out any order.
     pub fn act(&self, act: &Act) {
         act.apply(&self.sim, &self.app, self.sockets);

@@ -33,9 +33,10 @@ impl Sim {
         let bound = listener.local_addr().map_err(listen)?;
         let shared = Arc::new(Shared::new(&config));
         let secure = if config.tls.is_some() { "s" } else { "" };
-        let web = format!("http{secure}://{bound}");
+        let authority = config.public.unwrap_or_else(|| bound.to_string());
+        let web = format!("http{secure}://{authority}");
         let origins =
-            Origins { socket: format!("ws{secure}://{bound}"), hooks: format!("{web}/response"), web };
+            Origins { socket: format!("ws{secure}://{authority}"), hooks: format!("{web}/response"), web };
         shared.origins.set(origins).expect("set only here");
         let tls = config.tls.map(acceptor).transpose()?;
         shared.tasks.spawn(http::accept(shared.clone(), listener, tls));

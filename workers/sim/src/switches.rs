@@ -78,6 +78,8 @@ pub struct Switches {
     /// Time from `disconnect` with any other reason to the close. Unconfirmed.
     #[serde(with = "duration")]
     pub close_after_disconnect: Duration,
+    /// Whether a socket may receive envelopes before its hello. Unconfirmed; default no.
+    pub deliver_before_hello: bool,
     /// Whether a socket still receives envelopes between `disconnect` and its close. Unconfirmed; default yes.
     pub deliver_after_disconnect: bool,
     /// Whether an announced close comes with a close frame; otherwise TCP just ends. Both were observed.
@@ -119,6 +121,7 @@ impl Default for Switches {
             debug_connection_life: Duration::from_secs(360),
             close_after_warning: Duration::from_secs(10),
             close_after_disconnect: Duration::from_secs(10),
+            deliver_before_hello: false,
             deliver_after_disconnect: true,
             close_with_frame: true,
             answer_close: true,

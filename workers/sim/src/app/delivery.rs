@@ -50,6 +50,8 @@ pub enum Unanswered {
     GivenUp,
     /// Somebody else's socket took it.
     Stolen,
+    /// The same envelope id was pushed again before it was acked.
+    Superseded,
     /// The simulator holds too many unacked envelopes of this app.
     Refused,
     /// Nothing is decided yet; the caller waited less than Slack does.
@@ -193,7 +195,12 @@ impl App {
                 connection.send_with(|out| envelope::put(out, scratch, header, &item.payload, &sim.switches));
                 connection.count_sent();
                 sim.scheduler.deadline(now + sim.switches.ack_deadline, self, item.envelope_id);
-                state.pending.insert(item.envelope_id, Pending { item, connection, sent_at: now });
+                let (envelope_id, attempts) = (item.envelope_id, item.attempt + 1);
+                let first = state.pending.insert(envelope_id, Pending { item, connection, sent_at: now });
+                if let Some(Pending { item: Item { waiter, .. }, .. }) = first {
+                    sim.journal.count(&self.id, |totals| totals.superseded += 1);
+                    answer(waiter, AckOutcome::Unacked { reason: Unanswered::Superseded, attempts });
+                }
             }
             Target::Ghost => {
                 sim.journal.missed(item.envelope_id, Missed::Stolen);
@@ -325,8 +332,7 @@ fn pick(sim: &Shared, state: &mut AppState) -> Target {
     if !*socket_mode {
         return Target::Nobody; // such a socket says hello and hears nothing more
     }
-    let fit =
-        |connection: &&Arc<Connection>| connection.is_deliverable(sim.switches.deliver_after_disconnect);
+    let fit = |connection: &&Arc<Connection>| connection.is_deliverable(&sim.switches);
     let own = connections.iter().filter(fit).count();
     let others = if *ghosts_take { *ghosts as usize } else { 0 };
     if own + others == 0 {

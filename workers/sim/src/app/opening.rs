@@ -87,6 +87,11 @@ impl App {
         OpenAnswer::Ticket { url, socket_mode: state.socket_mode }
     }
 
+    /// A ticket without asking for the rate, the token or a fault.
+    pub(crate) fn fresh_url(&self, sim: &Shared) -> String {
+        self.ticket_url(sim, &mut self.state.lock(), Instant::now())
+    }
+
     fn ticket_url(&self, sim: &Shared, state: &mut AppState, now: Instant) -> String {
         state.tickets.retain(|_, until| *until > now);
         if state.tickets.len() >= TICKETS_MAX

@@ -109,6 +109,7 @@ impl Unanswered {
             Self::OperationTimeout => "operation_timeout",
             Self::GivenUp => "given_up",
             Self::Stolen => "stolen",
+            Self::Superseded => "superseded",
             Self::Refused => "simulator_full",
             Self::StillOpen => "not_acked_yet",
             Self::Stopped => "simulator_stopped",

@@ -25,6 +25,8 @@ pub struct Totals {
     pub operation_timeout: u64,
     /// Envelopes that went to a ghost, somebody else's socket.
     pub stolen: u64,
+    /// Envelopes pushed again under the same envelope id while the first was unacked; the second one's end counts.
+    pub superseded: u64,
     /// Pushes refused because the simulator held too many unacked envelopes.
     pub refused: u64,
     /// Acks whose payload the envelope did not accept.
@@ -41,8 +43,12 @@ pub struct Totals {
 impl Totals {
     /// Events and requests whose end is not yet known.
     pub const fn open(&self) -> u64 {
-        let ended =
-            self.acked + self.events_lost + self.dispatch_failed + self.operation_timeout + self.stolen;
+        let ended = self.acked
+            + self.events_lost
+            + self.dispatch_failed
+            + self.operation_timeout
+            + self.stolen
+            + self.superseded;
         self.produced.saturating_sub(ended)
     }
 
@@ -74,6 +80,7 @@ impl Add for Totals {
             dispatch_failed: self.dispatch_failed + other.dispatch_failed,
             operation_timeout: self.operation_timeout + other.operation_timeout,
             stolen: self.stolen + other.stolen,
+            superseded: self.superseded + other.superseded,
             refused: self.refused + other.refused,
             unwanted_payloads: self.unwanted_payloads + other.unwanted_payloads,
             acks_duplicate: self.acks_duplicate + other.acks_duplicate,

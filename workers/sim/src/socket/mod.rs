@@ -17,6 +17,7 @@ pub(crate) use outbox::{CloseStyle, Command};
 pub(crate) use session::serve;
 
 use crate::frame;
+use crate::switches::Switches;
 
 /// The shared side of one socket.
 #[derive(Debug)]
@@ -54,9 +55,9 @@ impl Connection {
     }
 
     /// Whether it may be handed an envelope.
-    pub(crate) fn is_deliverable(&self, after_disconnect: bool) -> bool {
-        self.is_helloed()
-            && (after_disconnect || !self.disconnect_sent.load(Ordering::Relaxed))
+    pub(crate) fn is_deliverable(&self, switches: &Switches) -> bool {
+        (switches.deliver_before_hello || self.is_helloed())
+            && (switches.deliver_after_disconnect || !self.disconnect_sent.load(Ordering::Relaxed))
             && self.outbox.lock().has_room()
     }
 

@@ -261,3 +261,49 @@ async fn first_attempts_may_leave_the_retry_words_out() {
     app.push(Sample::Message);
     assert!(socket.json().await.get("retry_attempt").is_none());
 }
+
+#[tokio::test]
+async fn one_envelope_id_may_be_delivered_twice() {
+    let (sim, app) = sim_with(Switches::default()).await;
+    let (mut socket, _) = Socket::connect(&sim).await;
+    let first = app.push(Sample::Message);
+    let once = socket.json().await;
+    let again = Push::raw(once["payload"].to_string()).with_envelope_id(first.envelope_id);
+    let second = app.push(again);
+    let twice = socket.json().await;
+    assert_eq!((&once["envelope_id"], &once["payload"]), (&twice["envelope_id"], &twice["payload"]));
+    assert_eq!(first.wait_ack(LONG).await, unacked(Unanswered::Superseded, 1));
+    socket.ack(&twice).await;
+    assert!(matches!(second.wait_ack(LONG).await, AckOutcome::Acked { .. }));
+    let totals = app.totals();
+    assert_eq!((totals.produced, totals.acked, totals.superseded, totals.open()), (2, 1, 1, 0));
+}
+
+#[tokio::test]
+async fn envelopes_may_come_before_hello_when_switched() {
+    let (sim, app) = sim_with(Switches { deliver_before_hello: true, ..Switches::default() }).await;
+    app.hold_hello();
+    let mut socket = Socket::dial(&crate::client::socket_url(&sim).await).await.unwrap();
+    let pushed = app.push(Sample::Message);
+    let envelope = socket.json().await;
+    assert_eq!(envelope["type"], "events_api");
+    socket.ack(&envelope).await;
+    assert!(matches!(pushed.wait_ack(LONG).await, AckOutcome::Acked { .. }));
+    app.release_hello();
+    assert_eq!(socket.json().await["type"], "hello");
+}
+
+#[tokio::test]
+async fn failing_nearly_everything_for_long_is_noted_once() {
+    let (sim, app) = sim_with(Switches { retry_without_socket: false, ..Switches::default() }).await;
+    for _ in 0..1_500 {
+        app.push(Sample::Message);
+    }
+    let noted = |note: &&taut_sim::Note| {
+        matches!(
+            note.kind,
+            taut_sim::NoteKind::SubscriptionsWouldBeDisabled { attempts: 1_000, failed: 1_000 }
+        )
+    };
+    assert_eq!(sim.journal().notes(Some(app.id())).iter().filter(noted).count(), 1);
+}

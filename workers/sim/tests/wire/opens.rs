@@ -168,3 +168,12 @@ async fn other_methods_and_response_urls_are_recorded() {
     let late = r#"commands/T1/A0TESTAPP01/Ev1 {"text":"late"}"#;
     assert_eq!(calls, ["auth.test", "chat.postMessage", "views.open", late]);
 }
+
+#[tokio::test]
+async fn urls_name_the_public_address() {
+    let config = SimConfig { public: Some("slack.sim.internal:9470".into()), ..SimConfig::default() };
+    let sim = Sim::start(config).await.unwrap();
+    let app = sim.add_app(AppSpec::new("A0TESTAPP01", TOKEN));
+    assert_eq!(sim.api_url(), "http://slack.sim.internal:9470/api/");
+    assert!(app.socket_url().starts_with("ws://slack.sim.internal:9470/link/?ticket="));
+}
