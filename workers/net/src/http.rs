@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures::future::BoxFuture;
+use http::uri::Authority;
 use http::{HeaderMap, Method, Request, Response, Uri};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Body as _, Incoming};
@@ -88,8 +89,8 @@ pub enum HttpError {
         /// The limit.
         bytes_max: usize,
     },
-    /// The URL is not `http://host…` or `https://host…`.
-    #[error("`{url}` is not an http:// or https:// URL with a host")]
+    /// The URL is not `http://host…` or `https://host…`, or has user info.
+    #[error("`{url}` is not an http:// or https:// URL with a host and without user info")]
     BadUrl {
         /// The URL without its query.
         url: String,
@@ -138,7 +139,8 @@ impl fmt::Debug for HttpClient {
 }
 
 fn may_be_asked(url: &Uri) -> bool {
-    matches!(url.scheme_str(), Some("http" | "https")) && url.host().is_some_and(|host| !host.is_empty())
+    let bare = |authority: &Authority| !authority.host().is_empty() && !authority.as_str().contains('@');
+    matches!(url.scheme_str(), Some("http" | "https")) && url.authority().is_some_and(bare)
 }
 
 fn assemble(request: HttpRequest) -> Request<Full<Bytes>> {

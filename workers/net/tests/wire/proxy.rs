@@ -118,7 +118,7 @@ async fn proxy_that_hangs_up_is_named() {
 async fn silent_proxy_meets_the_deadline_of_its_step() {
     let proxy = Server::silent().await;
     let target = greeter().await;
-    let limit = Duration::from_millis(50);
+    let limit = Duration::from_millis(250);
     let error = through(&proxy, limit).dial(&target.endpoint(true), Way::Outside).await.expect_err("silent");
     assert_eq!((error.step, error.kind), (Step::Connect, DialFault::Timeout { limit }));
     assert_eq!(target.connections(), 0);

@@ -1,11 +1,12 @@
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use rcgen::{CertificateParams, date_time_ymd};
-use taut_net::dial::{DialFault, Endpoint, Step, Way};
+use taut_net::dial::{DialFault, Dialer, Endpoint, Step, Way};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_rustls::TlsAcceptor;
 
-use crate::kit::{PrivateCa, Server, dialer};
+use crate::kit::{PrivateCa, Server, dialer, network};
 
 async fn echo_over(tls: TlsAcceptor) -> Server {
     Server::start(move |tcp| {
@@ -82,9 +83,8 @@ async fn server_without_tls_is_a_failed_handshake() {
 #[tokio::test]
 async fn silent_handshake_meets_the_deadline_of_its_step() {
     let server = Server::silent().await;
-    let limit = Duration::from_millis(50);
-    let config = crate::kit::network(limit);
-    let dialer = taut_net::dial::Dialer::new(&config, None).expect("a dialer");
+    let limit = Duration::from_millis(250);
+    let dialer = Dialer::new(&network(limit), None).expect("a dialer");
     let error = dialer.dial(&server.endpoint(true), Way::Direct).await.expect_err("silent");
     assert_eq!((error.step, error.kind), (Step::Tls, DialFault::Timeout { limit }));
 }
@@ -94,4 +94,23 @@ async fn unknown_name_is_named() {
     let target = Endpoint { host: "nowhere.invalid".into(), port: 443, tls: true };
     let error = dialer().dial(&target, Way::Direct).await.expect_err("no such name");
     assert_eq!((error.step, error.host.as_str()), (Step::Dns, "nowhere.invalid"));
+}
+
+#[tokio::test]
+async fn host_that_drops_packets_meets_the_deadline_of_its_step() {
+    let listener =
+        socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+    listener.bind(&"127.0.0.1:0".parse::<SocketAddr>().expect("an address").into()).expect("a port");
+    listener.listen(0).expect("listening");
+    let at = listener.local_addr().expect("its address").as_socket().expect("IPv4");
+    // The kernel drops what comes beyond a full backlog, as a firewall does.
+    let mut waiting = Vec::new();
+    let limit = Duration::from_millis(200);
+    while let Ok(Ok(tcp)) = tokio::time::timeout(limit, tokio::net::TcpStream::connect(at)).await {
+        waiting.push(tcp);
+    }
+    let dialer = Dialer::new(&network(limit), None).expect("a dialer");
+    let target = Endpoint { host: at.ip().to_string(), port: at.port(), tls: true };
+    let error = dialer.dial(&target, Way::Direct).await.expect_err("no answer");
+    assert_eq!((error.step, error.kind), (Step::Tcp, DialFault::Timeout { limit }));
 }

@@ -12,6 +12,8 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::Frame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 use tokio_tungstenite::{WebSocketStream, accept_async};
 
 use crate::kit::{PrivateCa, Server, dialer, head, network};
@@ -123,6 +125,38 @@ async fn frame_beyond_the_limit_is_not_read_and_can_be_closed_with_1009() {
 }
 
 #[tokio::test]
+async fn fragments_are_joined_up_to_the_limit() {
+    let (server, _told) = slack(|mut socket| async move {
+        let part =
+            |text: &str, op, last| Message::Frame(Frame::message(text.to_owned(), OpCode::Data(op), last));
+        for (parts, first) in [(3, "a"), (11, "b")] {
+            socket.feed(part(&first.repeat(100), Data::Text, false)).await.expect("sent");
+            for number in 2..=parts {
+                socket.feed(part(&"c".repeat(100), Data::Continue, number == parts)).await.expect("sent");
+            }
+        }
+        socket.flush().await.expect("flushed");
+        socket
+    })
+    .await;
+    let mut socket = open(&server).await;
+    assert!(matches!(socket.next().await, WsEvent::Text(text) if text.len() == 300));
+    assert_eq!(socket.next().await, WsEvent::TooLarge);
+}
+
+#[tokio::test]
+async fn text_that_is_no_utf8_ends_the_socket_without_a_panic() {
+    let (server, _told) = slack(|mut socket| async move {
+        let frame = Frame::message(vec![0xff, 0xfe], OpCode::Data(Data::Text), true);
+        socket.send(Message::Frame(frame)).await.expect("sent");
+        socket
+    })
+    .await;
+    let mut socket = open(&server).await;
+    assert!(matches!(socket.next().await, WsEvent::Failed(_)));
+}
+
+#[tokio::test]
 async fn what_the_peer_sent_before_it_saw_our_close_still_arrives() {
     let (server, _told) = slack(|mut socket| async move {
         // Sends on until it has read our close frame.
@@ -227,7 +261,7 @@ async fn silent_upgrade_meets_its_deadline() {
         std::future::pending::<()>().await;
     })
     .await;
-    let limit = Duration::from_millis(50);
+    let limit = Duration::from_millis(250);
     let dialer = Dialer::new(&network(limit), None).expect("a dialer");
     let error = connect(&dialer, &ticket(&server), LIMITS).await.expect_err("silent");
     assert_eq!(error, UpgradeError::Timeout { limit });
