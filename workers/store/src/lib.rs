@@ -1,1 +1,51 @@
-//! The log: segments on disk, group commit, index, dedup, compaction; dead letters
+//! The store on this host's disk: the log of envelopes, their index, dead letters, tenants' facts.
+//!
+//! ```text
+//! append ─► inbox ─► writer thread: admit (dedup, limits) ─► write ─► one fdatasync ─► index ─► answers
+//! change ─► index ──┘      │ ▲                                │
+//!                overflow ─┘ └─ compaction: oldest segment    ▼
+//!                   ▼           written again at the tail   segments/NNNNNNNNNN.log
+//!               taut.redb: dead letters, facts, route numbers, epoch
+//! ```
+//!
+//! Invariants:
+//! - `Stored` and `Duplicate` are answered only for what a sync has made durable; a key is known only then.
+//! - After a failed write or sync the group is promised to nobody, the file is not synced again, and the log goes on
+//!   in a new segment whose header says where the durable log ended.
+//! - Whatever the crash, what was answered `Stored` is found at the next opening; what is damaged is reported.
+//! - Disk use of segments stays within twice the live bytes and six segments.
+//! - Locks are held for memory work only; the writer alone writes.
+//!
+//! Deliberately absent: delivery's knowledge (attempts, breakers), expiry of entries by age (delivery decides), and
+//! sealing under keys (the record has its fields, version 1 leaves them zero).
+
+mod admit;
+mod compact;
+#[cfg(any(test, feature = "testing"))]
+pub mod conformance;
+mod database;
+mod dead;
+mod disk;
+mod inbox;
+mod index;
+mod keys;
+mod meters;
+mod options;
+mod place;
+mod record;
+mod recovery;
+mod registry;
+mod scan;
+mod segment;
+mod shared;
+mod storage;
+mod tail;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+pub use disk::DiskStore;
+pub use options::{DiskOptions, OpenError};
+pub use recovery::{DamagedRange, RecoveryReport};

@@ -1,0 +1,253 @@
+//! Which waiting entries go into the next group, and what must leave for them. Pure.
+
+use std::collections::{HashMap, HashSet};
+
+use taut_core::log::{Append, FullReason, NewEntry, Overflow};
+use taut_core::{DedupKey, Seq, TenantId, WallMs};
+
+use crate::index::{Index, Slot};
+use crate::place::Place;
+
+/// Where an answer goes: the job of the group and the entry's place in its batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct AnswerAt {
+    pub job: usize,
+    pub entry: usize,
+}
+
+/// An entry of the group.
+pub(crate) struct Item {
+    pub entry: NewEntry,
+    pub seq: Seq,
+    /// Nobody wants it: only its key is stored.
+    pub key_only: bool,
+    /// Where it was written.
+    pub place: Place,
+    pub answer: AnswerAt,
+}
+
+/// An entry that leaves for the dead letters to make room.
+#[derive(Debug, Clone)]
+pub(crate) struct Leaving {
+    pub tenant: TenantId,
+    pub slot: Slot,
+}
+
+/// What the next group will hold.
+#[derive(Default)]
+pub(crate) struct Plan {
+    pub items: Vec<Item>,
+    /// Copies of an item's envelope: they share its fate.
+    pub joins: Vec<(usize, AnswerAt)>,
+    pub leaving: Vec<Leaving>,
+    /// Items from this one on rest on the room that leaving entries make.
+    pub first_needing_room: Option<usize>,
+    /// Every tenant with plans in the index.
+    pub tenants: HashSet<TenantId>,
+    pub frame_bytes: usize,
+    pending: HashMap<(TenantId, DedupKey), usize>,
+}
+
+/// What became of an entry offered to the plan.
+pub(crate) enum Offer {
+    /// Its answer is known at once.
+    Answer(Append),
+    /// It is in the group: its answer comes with the group.
+    Planned,
+    /// It must wait for the group under way to make room.
+    Later(NewEntry),
+}
+
+/// What a plan needs to know besides the index.
+pub(crate) struct Situation {
+    pub now: WallMs,
+    /// Bytes that the dead letters can still take.
+    pub dead_letter_room: u64,
+}
+
+enum NoRoom {
+    Full(FullReason),
+    Later,
+}
+
+impl Plan {
+    /// Offers one entry; takes a seq from `next_seq` if it goes into the group.
+    pub(crate) fn offer(
+        &mut self,
+        index: &mut Index,
+        situation: &mut Situation,
+        next_seq: &mut u64,
+        entry: NewEntry,
+        answer: AnswerAt,
+    ) -> Offer {
+        if let Some(key) = entry.dedup {
+            if let Some(seq) = index.knows(&entry.tenant, key, situation.now) {
+                return Offer::Answer(Append::Duplicate(seq));
+            }
+            if let Some(item) = self.pending.get(&(entry.tenant.clone(), key)) {
+                self.joins.push((*item, answer));
+                return Offer::Planned;
+            }
+        }
+        let key_only = entry.routes.is_empty() && entry.answering.is_empty();
+        if !key_only {
+            match self.make_room(index, situation, &entry) {
+                Ok(()) => {}
+                Err(NoRoom::Full(reason)) => return Offer::Answer(Append::Full(reason)),
+                Err(NoRoom::Later) => return Offer::Later(entry),
+            }
+        }
+        self.add(index, next_seq, entry, key_only, answer);
+        Offer::Planned
+    }
+
+    fn add(
+        &mut self,
+        index: &mut Index,
+        next_seq: &mut u64,
+        entry: NewEntry,
+        key_only: bool,
+        answer: AnswerAt,
+    ) {
+        if !key_only {
+            let bytes = entry.frame.len() as u64;
+            index.total_planned += bytes;
+            let planned = &mut index.tenant_mut(&entry.tenant).planned;
+            planned.envelopes += 1;
+            planned.bytes += bytes;
+            if !self.tenants.contains(&entry.tenant) {
+                self.tenants.insert(entry.tenant.clone());
+            }
+        }
+        if let Some(key) = entry.dedup {
+            self.pending.insert((entry.tenant.clone(), key), self.items.len());
+        }
+        let seq = Seq(*next_seq);
+        *next_seq += 1;
+        self.frame_bytes += entry.frame.len();
+        self.items.push(Item { entry, seq, key_only, place: Place::default(), answer });
+    }
+
+    /// Sees to it that the entry fits into every limit, by letting the oldest go where the policy says so.
+    fn make_room(
+        &mut self,
+        index: &mut Index,
+        situation: &mut Situation,
+        entry: &NewEntry,
+    ) -> Result<(), NoRoom> {
+        let before = self.leaving.len();
+        let outcome = loop {
+            let Some(limit) = limit_passed(index, entry) else { break Ok(()) };
+            if let Err(no_room) = self.let_one_go(index, situation, entry, limit) {
+                break Err(no_room);
+            }
+        };
+        match &outcome {
+            Ok(()) if self.leaving.len() > before => {
+                self.first_needing_room.get_or_insert(self.items.len());
+            }
+            Ok(()) => {}
+            Err(_) => {
+                for leaving in self.leaving.drain(before..) {
+                    situation.dead_letter_room += dead_letter_bytes(&leaving.slot);
+                    index.total_planned += u64::from(leaving.slot.bytes);
+                    index.tenant_mut(&leaving.tenant).plan_staying(leaving.slot.seq);
+                }
+            }
+        }
+        outcome
+    }
+
+    fn let_one_go(
+        &mut self,
+        index: &mut Index,
+        situation: &mut Situation,
+        entry: &NewEntry,
+        limit: FullReason,
+    ) -> Result<(), NoRoom> {
+        if can_never_fit(index, entry, limit) {
+            return Err(NoRoom::Full(limit));
+        }
+        let victim = match limit {
+            FullReason::Total => who_yields(index, entry),
+            FullReason::Envelopes | FullReason::Bytes | FullReason::DeadLetters => entry.tenant.clone(),
+        };
+        let part = index.tenant_mut(&victim);
+        match part.limits().overflow {
+            Overflow::Refuse => return Err(NoRoom::Full(limit)),
+            Overflow::DeadLetterOldest => {}
+        }
+        self.tenants.insert(victim.clone());
+        let Some(slot) = part.plan_leaving() else {
+            // Entries of this very group may be let go once they are stored.
+            let wait = part.planned.envelopes > 0;
+            return Err(if wait { NoRoom::Later } else { NoRoom::Full(limit) });
+        };
+        let Some(room) = situation.dead_letter_room.checked_sub(dead_letter_bytes(&slot)) else {
+            part.plan_staying(slot.seq);
+            return Err(NoRoom::Full(FullReason::DeadLetters));
+        };
+        index.total_planned -= u64::from(slot.bytes);
+        self.leaving.push(Leaving { tenant: victim, slot });
+        situation.dead_letter_room = room;
+        Ok(())
+    }
+}
+
+/// Bytes that an entry takes as dead letters: one copy for each route that still owes it.
+pub(crate) fn dead_letter_bytes(slot: &Slot) -> u64 {
+    u64::from(slot.bytes) * u64::from(slot.routes.0.count_ones())
+}
+
+/// What the tenant's limits leave for this entry: a share of them is for requests alone.
+fn limits_for(index: &mut Index, entry: &NewEntry) -> (u64, u64) {
+    let limits = index.tenant_mut(&entry.tenant).limits();
+    let share =
+        if entry.answering.is_empty() { u64::from(limits.request_reserve_percent.min(100)) } else { 0 };
+    let without_reserve = |max: u64| max - max / 100 * share - max % 100 * share / 100;
+    (without_reserve(limits.envelopes_max), without_reserve(limits.bytes_max))
+}
+
+fn limit_passed(index: &mut Index, entry: &NewEntry) -> Option<FullReason> {
+    let bytes = entry.frame.len() as u64;
+    let (envelopes_max, bytes_max) = limits_for(index, entry);
+    let total = index.total_planned + bytes;
+    let part = index.tenant_mut(&entry.tenant);
+    if part.envelopes_planned() + 1 > envelopes_max {
+        Some(FullReason::Envelopes)
+    } else if part.bytes_planned() + bytes > bytes_max {
+        Some(FullReason::Bytes)
+    } else if total > index.total_bytes_max {
+        Some(FullReason::Total)
+    } else {
+        None
+    }
+}
+
+fn can_never_fit(index: &mut Index, entry: &NewEntry, limit: FullReason) -> bool {
+    let bytes = entry.frame.len() as u64;
+    let (envelopes_max, bytes_max) = limits_for(index, entry);
+    match limit {
+        FullReason::Envelopes => envelopes_max == 0,
+        FullReason::Bytes => bytes > bytes_max,
+        FullReason::Total => bytes > index.total_bytes_max,
+        FullReason::DeadLetters => false,
+    }
+}
+
+/// At the total limit a tenant above its fair share yields first: this one if it is, else the largest.
+fn who_yields(index: &Index, entry: &NewEntry) -> TenantId {
+    let with_backlog = index.tenants.values().filter(|part| part.bytes_planned() > 0).count() as u64;
+    let fair = index.total_bytes_max / with_backlog.max(1);
+    let own = index.tenants.get(&entry.tenant).map_or(0, |part| part.bytes_planned());
+    if own + entry.frame.len() as u64 > fair {
+        return entry.tenant.clone();
+    }
+    let may_yield = |part: &crate::index::Tenant| {
+        part.limits().overflow == Overflow::DeadLetterOldest && part.bytes_planned() > fair
+    };
+    let largest = index.tenants.iter().filter(|(_, part)| may_yield(part));
+    largest
+        .max_by_key(|(_, part)| part.bytes_planned())
+        .map_or_else(|| entry.tenant.clone(), |(tenant, _)| tenant.clone())
+}

@@ -1,0 +1,223 @@
+//! Dead letters in the database.
+
+use std::collections::HashMap;
+use std::ops::Bound;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use redb::ReadableTable;
+use taut_core::log::{DeadLetter, DeadLetterStats, DeadLetters, DeadLettersError};
+use taut_core::{Clock, RouteName, Seq, TenantId, WallMs};
+
+use crate::database::{Database, FRAMES, LETTERS, words};
+use crate::meters::Meters;
+
+/// The dead letters of all tenants, bounded in bytes of their frames.
+pub(crate) struct DeadLetterBox {
+    database: Arc<Database>,
+    clock: Arc<dyn Clock>,
+    meters: Arc<Meters>,
+    bytes_max: u64,
+    totals: Mutex<Totals>,
+}
+
+#[derive(Default)]
+struct Totals {
+    tenants: HashMap<TenantId, DeadLetterStats>,
+    bytes: u64,
+}
+
+impl Totals {
+    fn add(&mut self, tenant: &TenantId, bytes: u64) {
+        let stats = self.tenants.entry(tenant.clone()).or_default();
+        stats.count += 1;
+        stats.bytes += bytes;
+        self.bytes += bytes;
+    }
+
+    fn take(&mut self, tenant: &TenantId, bytes: u64) {
+        self.bytes = self.bytes.saturating_sub(bytes);
+        let Some(stats) = self.tenants.get_mut(tenant) else { return };
+        stats.count = stats.count.saturating_sub(1);
+        stats.bytes = stats.bytes.saturating_sub(bytes);
+        if stats.count == 0 {
+            self.tenants.remove(tenant);
+        }
+    }
+}
+
+type Key = (TenantId, Seq, RouteName);
+
+impl DeadLetterBox {
+    /// Counts what is there.
+    pub(crate) fn open(
+        database: Arc<Database>,
+        clock: Arc<dyn Clock>,
+        meters: Arc<Meters>,
+        bytes_max: u64,
+    ) -> Result<Self, redb::Error> {
+        let mut totals = Totals::default();
+        database.read(|txn| {
+            for row in txn.open_table(LETTERS)?.range::<(&str, u64, &str)>(..)? {
+                let (key, value) = row?;
+                if let Ok(tenant) = TenantId::new(key.value().0) {
+                    totals.add(&tenant, u64::from(value.value().0));
+                }
+            }
+            Ok(())
+        })?;
+        Ok(Self { database, clock, meters, bytes_max, totals: Mutex::new(totals) })
+    }
+
+    /// Bytes of frames that still fit.
+    pub(crate) fn room(&self) -> u64 {
+        self.bytes_max.saturating_sub(self.totals.lock().bytes)
+    }
+
+    fn failed(&self, error: &redb::Error) -> DeadLettersError {
+        self.meters.dead_letter_errors.increment(1);
+        DeadLettersError::Failed { cause: words(error) }
+    }
+
+    /// Removes these keys and says which were there, with the bytes of their frames.
+    fn remove_all(&self, keys: &[Key]) -> Result<u64, DeadLettersError> {
+        let removed = self.database.write(|txn| {
+            let (mut letters, mut frames) = (txn.open_table(LETTERS)?, txn.open_table(FRAMES)?);
+            let mut removed = Vec::new();
+            for key @ (tenant, seq, route) in keys {
+                let row = (tenant.as_str(), seq.0, route.as_str());
+                let bytes = letters.remove(row)?.map(|old| old.value().0);
+                frames.remove(row)?;
+                removed.extend(bytes.map(|bytes| (key, u64::from(bytes))));
+            }
+            Ok(removed)
+        });
+        let removed = removed.map_err(|error| self.failed(&error))?;
+        let mut totals = self.totals.lock();
+        for ((tenant, _, _), bytes) in &removed {
+            totals.take(tenant, *bytes);
+        }
+        Ok(removed.len() as u64)
+    }
+}
+
+/// What one transaction of `put` came to.
+enum Put {
+    Kept(Vec<(TenantId, u64)>),
+    Full,
+}
+
+impl DeadLetters for DeadLetterBox {
+    fn put(&self, letters: Vec<(DeadLetter, Bytes)>) -> Result<(), DeadLettersError> {
+        if letters.is_empty() {
+            return Ok(());
+        }
+        let started = self.clock.now();
+        // Held over the transaction, so that two callers cannot both take the last room.
+        let mut totals = self.totals.lock();
+        let mut room = self.bytes_max.saturating_sub(totals.bytes);
+        let outcome = self.database.write(|txn| {
+            let (mut described, mut frames) = (txn.open_table(LETTERS)?, txn.open_table(FRAMES)?);
+            let mut kept = Vec::new();
+            for (letter, frame) in &letters {
+                let key = (letter.tenant.as_str(), letter.seq.0, letter.route.as_str());
+                if described.get(key)?.is_some() {
+                    continue;
+                }
+                let Some(left) = room.checked_sub(frame.len() as u64) else { return Ok(Put::Full) };
+                room = left;
+                let json = serde_json::to_vec(letter).expect("a dead letter is plain data");
+                let bytes = u32::try_from(frame.len()).expect("frames are far below 4 GiB");
+                described.insert(key, (bytes, letter.died_at.0, json.as_slice()))?;
+                frames.insert(key, &**frame)?;
+                kept.push((letter.tenant.clone(), frame.len() as u64));
+            }
+            Ok(Put::Kept(kept))
+        });
+        self.meters.dead_letter.record(self.clock.now().since(started).as_secs_f64());
+        match outcome.map_err(|error| self.failed(&error))? {
+            Put::Full => Err(DeadLettersError::Full),
+            Put::Kept(kept) => {
+                for (tenant, bytes) in kept {
+                    totals.add(&tenant, bytes);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn list(
+        &self,
+        tenant: Option<&TenantId>,
+        after: Option<(TenantId, Seq, RouteName)>,
+        max: usize,
+    ) -> Result<Vec<DeadLetter>, DeadLettersError> {
+        let listed = self.database.read(|txn| {
+            let table = txn.open_table(LETTERS)?;
+            let first = tenant.map_or("", TenantId::as_str);
+            let start = match &after {
+                Some((tenant, seq, route)) if tenant.as_str() >= first => {
+                    Bound::Excluded((tenant.as_str(), seq.0, route.as_str()))
+                }
+                Some(_) | None => Bound::Included((first, 0, "")),
+            };
+            let mut listed = Vec::new();
+            for row in table.range::<(&str, u64, &str)>((start, Bound::Unbounded))? {
+                let (key, value) = row?;
+                let beyond = tenant.is_some_and(|tenant| key.value().0 != tenant.as_str());
+                if listed.len() >= max || beyond {
+                    break;
+                }
+                listed.extend(described(value.value().2));
+            }
+            Ok(listed)
+        });
+        listed.map_err(|error| self.failed(&error))
+    }
+
+    fn get(
+        &self,
+        tenant: &TenantId,
+        seq: Seq,
+        route: &RouteName,
+    ) -> Result<Option<(DeadLetter, Bytes)>, DeadLettersError> {
+        let key = (tenant.as_str(), seq.0, route.as_str());
+        let found = self.database.read(|txn| {
+            let letter = txn.open_table(LETTERS)?.get(key)?.and_then(|value| described(value.value().2));
+            let frame = txn.open_table(FRAMES)?.get(key)?.map(|value| Bytes::copy_from_slice(value.value()));
+            Ok(letter.zip(frame))
+        });
+        found.map_err(|error| self.failed(&error))
+    }
+
+    fn remove(&self, keys: &[Key]) -> Result<u64, DeadLettersError> {
+        self.remove_all(keys)
+    }
+
+    fn expire(&self, before: WallMs) -> Result<u64, DeadLettersError> {
+        let old = self.database.read(|txn| {
+            let mut old = Vec::new();
+            for row in txn.open_table(LETTERS)?.range::<(&str, u64, &str)>(..)? {
+                let (key, value) = row?;
+                let (tenant, seq, route) = key.value();
+                let names = TenantId::new(tenant).ok().zip(RouteName::new(route).ok());
+                if let Some((tenant, route)) = names.filter(|_| value.value().1 < before.0) {
+                    old.push((tenant, Seq(seq), route));
+                }
+            }
+            Ok(old)
+        });
+        let old = old.map_err(|error| self.failed(&error))?;
+        if old.is_empty() { Ok(0) } else { self.remove_all(&old) }
+    }
+
+    fn stats(&self, tenant: &TenantId) -> DeadLetterStats {
+        self.totals.lock().tenants.get(tenant).copied().unwrap_or_default()
+    }
+}
+
+/// A dead letter from its stored description; one that a later version wrote and this cannot read is left out.
+fn described(json: &[u8]) -> Option<DeadLetter> {
+    serde_json::from_slice(json).ok()
+}

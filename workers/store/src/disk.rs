@@ -1,0 +1,400 @@
+//! The disk store as its callers see it.
+
+use std::fs::{File, OpenOptions};
+use std::hash::{BuildHasher, Hasher};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use parking_lot::Mutex;
+use rustix::fs::{FlockOperation, flock, statfs};
+use taut_core::log::{
+    Append, Backlog, Change, DeadLetter, DeadLetterStats, DeadLetters, DeadLettersError, Entry, Log,
+    LogError, NewEntry, QueueLimits, Registry, RouteNumbers, StoreStats, TenantFacts, Wake,
+};
+use taut_core::{Clock, DedupKey, Epoch, RouteName, Seq, TenantId, WallMs};
+use tokio::sync::{oneshot, watch};
+
+use crate::compact::{Compactor, put_changes};
+use crate::database::{Database, words};
+use crate::dead::DeadLetterBox;
+use crate::inbox::{AppendJob, ChangeJob, Inbox};
+use crate::meters::Meters;
+use crate::options::{DiskOptions, OpenError};
+use crate::record::ChangeItem;
+use crate::recovery::{self, RecoveryReport, Survey};
+use crate::registry;
+use crate::shared::Shared;
+use crate::storage::{Directory, Storage, make_private_dir};
+use crate::tail::{Outlook, Setting, Tail};
+use crate::writer::{State, Writer, register};
+
+/// Filesystems over a network whose locks and syncs are not a local disk's: NFS, SMB, CIFS.
+const NETWORK_FILESYSTEMS: [i64; 4] = [0x6969, 0x517b, 0xff53_4d42, 0xfe53_4d42];
+
+/// The store on this host's disk: log, dead letters, registry. Cheap to clone.
+///
+/// [`DiskStore::close`] (or dropping the last clone) makes everything durable that was handed over and frees the
+/// directory.
+#[derive(Clone)]
+pub struct DiskStore {
+    handle: Arc<Handle>,
+}
+
+struct Handle {
+    shared: Arc<Shared>,
+    database: Arc<Database>,
+    dead_letters: Arc<DeadLetterBox>,
+    storage: Arc<dyn Storage>,
+    epoch: Epoch,
+    damaged_ranges: u64,
+    writer: Mutex<Option<JoinHandle<()>>>,
+    lock: Mutex<Option<File>>,
+}
+
+impl DiskStore {
+    /// Opens the store, recovers what is in it, and starts its writer. Blocks on the disk.
+    ///
+    /// # Errors
+    /// Every [`OpenError`]; nothing has been changed by then but the epoch.
+    pub fn open(options: &DiskOptions, clock: Arc<dyn Clock>) -> Result<(Self, RecoveryReport), OpenError> {
+        let directory = |source| OpenError::Directory { path: options.path.clone(), source };
+        make_private_dir(&options.path).map_err(directory)?;
+        refuse_network(&options.path)?;
+        let lock = lock(&options.path)?;
+        let segment_bytes = options.segment_bytes.clamp(4 << 10, 1 << 30);
+        let storage = Directory::open(&options.path, segment_bytes).map_err(directory)?;
+        Self::open_on(options, Arc::new(storage), clock, Some(lock))
+    }
+
+    /// Opens the store with its segments in `storage`.
+    pub(crate) fn open_on(
+        options: &DiskOptions,
+        storage: Arc<dyn Storage>,
+        clock: Arc<dyn Clock>,
+        lock: Option<File>,
+    ) -> Result<(Self, RecoveryReport), OpenError> {
+        let path = options.path.clone();
+        let recovery =
+            |error: recovery::RecoveryError| OpenError::Recovery { path: path.clone(), cause: chain(&error) };
+        let redb_path = options.path.join("taut.redb");
+        let database_error =
+            |error: redb::Error| OpenError::Database { path: redb_path.clone(), cause: words(&error) };
+
+        let survey = Survey::new(&*storage).map_err(recovery)?;
+        let database = Arc::new(Database::open(&redb_path).map_err(database_error)?);
+        let identity =
+            database.next_epoch(survey.store(), survey.epoch(), fresh_store_id()).map_err(database_error)?;
+        let meters = Arc::new(Meters::new());
+        let dead_letters = Arc::new(
+            DeadLetterBox::open(
+                database.clone(),
+                clock.clone(),
+                meters.clone(),
+                options.dead_letters_bytes_max,
+            )
+            .map_err(database_error)?,
+        );
+        let situation = recovery::Situation {
+            store: identity.store,
+            now: clock.wall(),
+            window: options.dedup_window,
+            total_bytes_max: options.total_bytes_max,
+        };
+        let mut recovered = recovery::recover(&*storage, survey, situation).map_err(recovery)?;
+
+        let setting = Setting {
+            storage: storage.clone(),
+            clock: clock.clone(),
+            meters: meters.clone(),
+            store: identity.store,
+            epoch: identity.epoch,
+            segment_bytes: options.segment_bytes,
+        };
+        let write = |source| OpenError::Write { path: path.clone(), source };
+        let tail = begin_log(setting, &mut recovered).map_err(write)?;
+
+        let report = recovered.report;
+        let epoch = Epoch(identity.epoch);
+        let shared = Arc::new(Shared {
+            index: Mutex::new(recovered.index),
+            inbox: Inbox::default(),
+            clock,
+            meters,
+            store: identity.store,
+            writable: AtomicBool::new(true),
+            cause: Mutex::default(),
+            errors: AtomicU64::new(0),
+            fatal: watch::channel(None).0,
+        });
+        let writer = Writer {
+            shared: shared.clone(),
+            database: database.clone(),
+            dead_letters: dead_letters.clone(),
+            tail,
+            compactor: Compactor::new(identity.store, epoch),
+            next_seq: recovered.next_seq,
+            pause: options.retry_pause,
+            state: State::default(),
+        };
+        // If the thread ends, for whatever reason, the store says that it is not writable.
+        let thread = std::thread::Builder::new().name("taut-log".into()).spawn(move || writer.run());
+        let handle = Handle {
+            shared,
+            database,
+            dead_letters,
+            storage,
+            epoch,
+            damaged_ranges: report.damaged.len() as u64,
+            writer: Mutex::new(Some(thread.map_err(|source| OpenError::Thread { source })?)),
+            lock: Mutex::new(lock),
+        };
+        Ok((Self { handle: Arc::new(handle) }, report))
+    }
+
+    /// Makes durable what was handed over, ends the writer, and frees the directory. Blocks on the disk; later
+    /// appends are answered `Unavailable`.
+    pub fn close(&self) {
+        self.handle.close();
+    }
+
+    /// Resolves with the reason once the log has failed three times in a row: the process should then end.
+    pub fn fatal(&self) -> BoxFuture<'static, String> {
+        let mut fatal = self.handle.shared.fatal.subscribe();
+        let shared = self.handle.shared.clone();
+        async move {
+            // The sender lives as long as `shared`, so waiting cannot fail.
+            let reason =
+                fatal.wait_for(Option::is_some).await.map(|reason| reason.clone().unwrap_or_default());
+            drop(shared);
+            reason.unwrap_or_default()
+        }
+        .boxed()
+    }
+}
+
+impl Handle {
+    fn close(&self) {
+        self.shared.inbox.close();
+        if let Some(writer) = self.writer.lock().take()
+            && writer.join().is_err()
+        {
+            tracing::error!("the log's writer panicked");
+        }
+        self.database.close();
+        self.lock.lock().take();
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl Log for DiskStore {
+    fn append(&self, batch: Vec<NewEntry>) -> BoxFuture<'static, Vec<Append>> {
+        let shared = &self.handle.shared;
+        let (entries, bytes) = (batch.len(), batch.iter().map(|entry| entry.frame.len()).sum());
+        let unavailable = move || vec![Append::Unavailable; entries];
+        if entries == 0 || !shared.is_writable() {
+            return std::future::ready(unavailable()).boxed();
+        }
+        let (done, answers) = oneshot::channel();
+        let job = AppendJob {
+            entries: batch.into_iter(),
+            held_over: None,
+            answers: Vec::with_capacity(entries),
+            done,
+            submitted: shared.clock.now(),
+        };
+        match shared.inbox.append(job, bytes) {
+            Ok(()) => async move { answers.await.unwrap_or_else(|_| unavailable()) }.boxed(),
+            Err(_job) => std::future::ready(unavailable()).boxed(),
+        }
+    }
+
+    fn change(&self, tenant: &TenantId, changes: Vec<Change>) -> BoxFuture<'static, Result<(), LogError>> {
+        let shared = &self.handle.shared;
+        let mut items = Vec::with_capacity(changes.len());
+        let mut index = shared.index.lock();
+        items.extend(changes.into_iter().filter(|change| index.apply(tenant, *change)).map(ChangeItem));
+        drop(index);
+        if items.is_empty() {
+            return std::future::ready(Ok(())).boxed();
+        }
+        let urgent = items.iter().any(|item| matches!(item.0, Change::Release { .. }));
+        let (done, answer) = oneshot::channel();
+        let writable = shared.is_writable();
+        let done = writable.then_some(done);
+        let handed_over =
+            shared.inbox.change(ChangeJob { tenant: tenant.clone(), items, done, urgent }).is_ok();
+        if !handed_over || !writable {
+            return std::future::ready(Err(shared.unavailable())).boxed();
+        }
+        let shared = shared.clone();
+        async move { answer.await.unwrap_or_else(|_| Err(shared.unavailable())) }.boxed()
+    }
+
+    fn knows(&self, tenant: &TenantId, dedup: DedupKey) -> Option<Seq> {
+        let now = self.handle.shared.clock.wall();
+        self.handle.shared.index.lock().knows(tenant, dedup, now)
+    }
+
+    fn backlog(&self, tenant: &TenantId, after: Seq, max: usize) -> Vec<Entry> {
+        self.handle.shared.index.lock().backlog(tenant, after, max)
+    }
+
+    fn read(&self, tenant: &TenantId, seq: Seq) -> Result<Option<Bytes>, LogError> {
+        self.handle.shared.read(tenant, seq)
+    }
+
+    fn subscribe(&self, tenant: &TenantId, wake: Wake) {
+        self.handle.shared.index.lock().tenant_mut(tenant).wake = Some(wake);
+    }
+
+    fn set_limits(&self, tenant: &TenantId, limits: QueueLimits) {
+        self.handle.shared.index.lock().tenant_mut(tenant).limits = Some(limits);
+    }
+
+    fn stats(&self, tenant: &TenantId) -> Backlog {
+        self.handle.shared.index.lock().stats(tenant)
+    }
+
+    fn store_stats(&self) -> StoreStats {
+        let shared = &self.handle.shared;
+        StoreStats {
+            disk_bytes: self.handle.storage.bytes() + self.handle.database.bytes(),
+            live_bytes: shared.index.lock().live_bytes(),
+            writable: shared.is_writable(),
+            errors: shared.errors.load(Ordering::Relaxed),
+            damaged_ranges: self.handle.damaged_ranges,
+        }
+    }
+
+    fn epoch(&self) -> Epoch {
+        self.handle.epoch
+    }
+
+    fn tenants(&self) -> Vec<TenantId> {
+        let index = self.handle.shared.index.lock();
+        index
+            .tenants
+            .iter()
+            .filter(|(_, part)| part.envelopes > 0)
+            .map(|(tenant, _)| tenant.clone())
+            .collect()
+    }
+}
+
+impl DeadLetters for DiskStore {
+    fn put(&self, letters: Vec<(DeadLetter, Bytes)>) -> Result<(), DeadLettersError> {
+        self.handle.dead_letters.put(letters)
+    }
+
+    fn list(
+        &self,
+        tenant: Option<&TenantId>,
+        after: Option<(TenantId, Seq, RouteName)>,
+        max: usize,
+    ) -> Result<Vec<DeadLetter>, DeadLettersError> {
+        self.handle.dead_letters.list(tenant, after, max)
+    }
+
+    fn get(
+        &self,
+        tenant: &TenantId,
+        seq: Seq,
+        route: &RouteName,
+    ) -> Result<Option<(DeadLetter, Bytes)>, DeadLettersError> {
+        self.handle.dead_letters.get(tenant, seq, route)
+    }
+
+    fn remove(&self, keys: &[(TenantId, Seq, RouteName)]) -> Result<u64, DeadLettersError> {
+        self.handle.dead_letters.remove(keys)
+    }
+
+    fn expire(&self, before: WallMs) -> Result<u64, DeadLettersError> {
+        self.handle.dead_letters.expire(before)
+    }
+
+    fn stats(&self, tenant: &TenantId) -> DeadLetterStats {
+        self.handle.dead_letters.stats(tenant)
+    }
+}
+
+impl Registry for DiskStore {
+    fn facts(&self, tenant: &TenantId) -> Result<TenantFacts, String> {
+        registry::facts(&self.handle.database, tenant)
+    }
+
+    fn save_facts(&self, facts: &[(TenantId, TenantFacts)]) -> Result<(), String> {
+        registry::save_facts(&self.handle.database, facts)
+    }
+
+    fn route_numbers(&self, tenant: &TenantId, names: &[RouteName]) -> Result<RouteNumbers, String> {
+        let carried = self.handle.shared.index.lock().routes_carried(tenant);
+        registry::route_numbers(&self.handle.database, tenant, names, carried)
+    }
+}
+
+/// Begins this opening's first segment, and logs what recovery decided.
+fn begin_log(setting: Setting, recovered: &mut recovery::Recovered) -> io::Result<Tail> {
+    let oldest = recovered.index.segments.keys().next().copied().unwrap_or(0);
+    let outlook = Outlook { next_seq: recovered.next_seq, oldest };
+    let mut tail = Tail::open(setting, outlook, recovered.last_number, recovered.end)?;
+    tail.begin_group(outlook);
+    recovered.expired.sort_by(|(left, _), (right, _)| left.cmp(right));
+    put_changes(&mut tail, &recovered.expired)?;
+    if !tail.is_group_empty() {
+        tail.commit()?;
+    }
+    register(&mut recovered.index.segments, &mut tail);
+    Ok(tail)
+}
+
+fn refuse_network(path: &Path) -> Result<(), OpenError> {
+    let found =
+        statfs(path).map_err(|error| OpenError::Directory { path: path.to_owned(), source: error.into() })?;
+    if NETWORK_FILESYSTEMS.contains(&(found.f_type & 0xffff_ffff)) {
+        return Err(OpenError::Network { path: path.to_owned() });
+    }
+    Ok(())
+}
+
+/// Takes the directory for this process, until the file is closed.
+fn lock(path: &Path) -> Result<File, OpenError> {
+    let directory = |source| OpenError::Directory { path: path.to_owned(), source };
+    let file =
+        OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path.join("lock"));
+    let file = file.map_err(directory)?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(OpenError::Locked { path: path.to_owned() }),
+        Err(error) => Err(directory(error.into())),
+    }
+}
+
+/// Random enough to tell stores apart and to keep frames from posing as records.
+fn fresh_store_id() -> u128 {
+    let half = || u128::from(std::hash::RandomState::new().build_hasher().finish());
+    half() << 64 | half()
+}
+
+/// An error and its causes in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,398 @@
+//! The index: what the log holds for each tenant, in memory.
+//!
+//! Invariant: it shows exactly what is durable, plus changes asked for and not yet durable (a commit is true once
+//! it is asked for). Pure: no I/O, no clock.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use taut_core::log::{Backlog, Change, Entry, Overflow, QueueLimits, Wake};
+use taut_core::order::OrderKeys;
+use taut_core::{DedupKey, Kind, RouteBits, Seq, TenantId, WallMs};
+
+use crate::keys::Keys;
+use crate::place::Place;
+use crate::record::{self, KEY_BYTES, KeyItem};
+use crate::storage::SegmentFile;
+
+/// Limits of a tenant that is in the log but not configured.
+pub(crate) const UNCONFIGURED: QueueLimits = QueueLimits {
+    envelopes_max: 10_000,
+    bytes_max: 64 << 20,
+    overflow: Overflow::DeadLetterOldest,
+    request_reserve_percent: 10,
+    dedup_entries_max: 100_000,
+};
+
+/// One stored entry: 72 bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Slot {
+    pub seq: Seq,
+    pub received_at: WallMs,
+    pub order: OrderKeys,
+    /// Routes that owe its delivery.
+    pub routes: RouteBits,
+    /// The answering route, until it is released or done.
+    pub held: RouteBits,
+    pub place: Place,
+    /// Size of the frame.
+    pub bytes: u32,
+    pub kind: Kind,
+    pub request: bool,
+    pub damaged: bool,
+    /// On its way to the dead letters in the group under way.
+    pub leaving: bool,
+}
+
+impl Slot {
+    pub(crate) const fn is_live(&self) -> bool {
+        !self.routes.is_empty() || !self.held.is_empty()
+    }
+
+    const fn is_deliverable(&self) -> bool {
+        !self.routes.is_empty()
+    }
+}
+
+/// One tenant's part of the index.
+#[derive(Default)]
+pub(crate) struct Tenant {
+    pub limits: Option<QueueLimits>,
+    /// Ascending by seq; finished ones linger until they are at the front or the majority.
+    slots: VecDeque<Slot>,
+    finished: usize,
+    pub envelopes: u64,
+    pub bytes: u64,
+    /// What the group under way adds.
+    pub planned: Planned,
+    pub keys: Keys,
+    pub wake: Option<Wake>,
+}
+
+/// Changes to a tenant's totals that hold once the group under way is durable.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Planned {
+    pub envelopes: u64,
+    pub bytes: u64,
+    pub leaving_envelopes: u64,
+    pub leaving_bytes: u64,
+    /// Slots before this place need not be searched again for one that may leave.
+    pub searched: usize,
+}
+
+impl Tenant {
+    pub(crate) fn limits(&self) -> QueueLimits {
+        self.limits.unwrap_or(UNCONFIGURED)
+    }
+
+    /// Envelopes once the group under way is durable.
+    pub(crate) const fn envelopes_planned(&self) -> u64 {
+        self.envelopes + self.planned.envelopes - self.planned.leaving_envelopes
+    }
+
+    /// Bytes of frames once the group under way is durable.
+    pub(crate) const fn bytes_planned(&self) -> u64 {
+        self.bytes + self.planned.bytes - self.planned.leaving_bytes
+    }
+
+    pub(crate) fn slot(&self, seq: Seq) -> Option<&Slot> {
+        let at = self.slots.binary_search_by_key(&seq, |slot| slot.seq).ok()?;
+        self.slots.get(at).filter(|slot| slot.is_live())
+    }
+
+    fn slot_mut(&mut self, seq: Seq) -> Option<&mut Slot> {
+        let at = self.slots.binary_search_by_key(&seq, |slot| slot.seq).ok()?;
+        self.slots.get_mut(at).filter(|slot| slot.is_live())
+    }
+
+    pub(crate) fn live_slots(&self) -> impl Iterator<Item = &Slot> {
+        self.slots.iter().filter(|slot| slot.is_live())
+    }
+
+    /// Takes the oldest deliverable entry out of the plan; the caller sees to its dead letters.
+    pub(crate) fn plan_leaving(&mut self) -> Option<Slot> {
+        for at in self.planned.searched..self.slots.len() {
+            let slot = &mut self.slots[at];
+            if slot.is_deliverable() && slot.held.is_empty() && !slot.leaving {
+                slot.leaving = true;
+                self.planned.searched = at + 1;
+                self.planned.leaving_envelopes += 1;
+                self.planned.leaving_bytes += u64::from(slot.bytes);
+                return Some(*slot);
+            }
+        }
+        self.planned.searched = self.slots.len();
+        None
+    }
+
+    /// Takes back what [`Self::plan_leaving`] planned for one entry.
+    pub(crate) fn plan_staying(&mut self, seq: Seq) {
+        let Some(slot) = self.slot_mut(seq).filter(|slot| slot.leaving) else { return };
+        slot.leaving = false;
+        let bytes = u64::from(slot.bytes);
+        self.planned.leaving_envelopes -= 1;
+        self.planned.leaving_bytes -= bytes;
+        self.planned.searched = 0;
+    }
+
+    fn tidy(&mut self) {
+        while self.slots.front().is_some_and(|slot| !slot.is_live()) {
+            self.slots.pop_front();
+            self.finished -= 1;
+        }
+        if self.finished > 32 && self.finished > self.slots.len() / 2 {
+            self.slots.retain(Slot::is_live);
+            self.finished = 0;
+        }
+        if self.slots.is_empty() && self.slots.capacity() > 0 {
+            self.slots = VecDeque::new();
+        } else if self.slots.capacity() > 4 * self.slots.len() + 64 {
+            self.slots.shrink_to_fit();
+        }
+    }
+}
+
+/// One segment, as the index knows it.
+pub(crate) struct Segment {
+    pub file: Arc<dyn SegmentFile>,
+    /// Bytes written, header included.
+    pub used: u64,
+    /// Live entries in it.
+    pub live: u64,
+}
+
+/// The whole index.
+pub(crate) struct Index {
+    pub tenants: HashMap<TenantId, Tenant>,
+    pub segments: BTreeMap<u32, Segment>,
+    /// How long keys are remembered.
+    pub window: Duration,
+    /// Most bytes of frames over all tenants.
+    pub total_bytes_max: u64,
+    /// Bytes of frames over all tenants, the group under way included.
+    pub total_planned: u64,
+    /// Bytes of live entries' records.
+    entries_bytes: u64,
+    /// Bytes that remembered keys would take as records of their own.
+    keys_bytes: u64,
+}
+
+impl Index {
+    pub(crate) fn new(window: Duration, total_bytes_max: u64) -> Self {
+        Self {
+            tenants: HashMap::new(),
+            segments: BTreeMap::new(),
+            window,
+            total_bytes_max,
+            total_planned: 0,
+            entries_bytes: 0,
+            keys_bytes: 0,
+        }
+    }
+
+    /// The tenant's part, made if it is missing.
+    pub(crate) fn tenant_mut(&mut self, tenant: &TenantId) -> &mut Tenant {
+        if !self.tenants.contains_key(tenant) {
+            self.tenants.insert(tenant.clone(), Tenant::default());
+        }
+        self.tenants.get_mut(tenant).expect("made above")
+    }
+
+    /// Bytes of records that a recovery must find: live entries and remembered keys.
+    pub(crate) const fn live_bytes(&self) -> u64 {
+        self.entries_bytes + self.keys_bytes
+    }
+
+    /// Bytes written to all segments.
+    pub(crate) fn used_bytes(&self) -> u64 {
+        self.segments.values().map(|segment| segment.used).sum()
+    }
+
+    /// Adds a durable entry; its seq must be above the tenant's others. Says whether it is deliverable.
+    pub(crate) fn insert(&mut self, tenant: &TenantId, slot: Slot) -> bool {
+        self.entries_bytes += record::entry_bytes(tenant.as_str(), frame_bytes(&slot)) as u64;
+        self.total_planned += u64::from(slot.bytes);
+        if let Some(segment) = self.segments.get_mut(&slot.place.segment) {
+            segment.live += 1;
+        }
+        let part = self.tenant_mut(tenant);
+        debug_assert!(part.slots.back().is_none_or(|last| last.seq < slot.seq), "seqs grow");
+        part.slots.push_back(slot);
+        part.envelopes += 1;
+        part.bytes += u64::from(slot.bytes);
+        slot.is_deliverable()
+    }
+
+    /// Applies a change; false if it changed nothing.
+    pub(crate) fn apply(&mut self, tenant: &TenantId, change: Change) -> bool {
+        let Some(part) = self.tenants.get_mut(tenant) else { return false };
+        match change {
+            Change::Release { seq } => {
+                let Some(slot) = part.slot_mut(seq).filter(|slot| !slot.held.is_empty()) else {
+                    return false;
+                };
+                slot.routes = slot.routes | slot.held;
+                slot.held = RouteBits::NONE;
+                true
+            }
+            Change::Commit { seq, routes, outcome: _ } => {
+                let Some(slot) = part.slot_mut(seq) else { return false };
+                if ((slot.routes | slot.held) & routes).is_empty() {
+                    return false;
+                }
+                slot.routes = slot.routes.without(routes);
+                slot.held = slot.held.without(routes);
+                let slot = *slot;
+                if !slot.is_live() {
+                    self.finish(tenant, slot);
+                }
+                true
+            }
+        }
+    }
+
+    fn finish(&mut self, tenant: &TenantId, slot: Slot) {
+        let bytes = u64::from(slot.bytes);
+        self.entries_bytes -= record::entry_bytes(tenant.as_str(), frame_bytes(&slot)) as u64;
+        self.total_planned -= bytes;
+        if let Some(segment) = self.segments.get_mut(&slot.place.segment) {
+            segment.live -= 1;
+        }
+        let Some(part) = self.tenants.get_mut(tenant) else { return };
+        part.envelopes -= 1;
+        part.bytes -= bytes;
+        if slot.leaving {
+            part.planned.leaving_envelopes -= 1;
+            part.planned.leaving_bytes -= bytes;
+            // The plan had already taken these bytes out of the total.
+            self.total_planned += bytes;
+        }
+        part.finished += 1;
+        if part.planned == Planned::default() {
+            part.tidy();
+        }
+    }
+
+    /// Ends the plans of a group for this tenant: what it added has been inserted, or will not be.
+    pub(crate) fn end_plan(&mut self, tenant: &TenantId) {
+        let Some(part) = self.tenants.get_mut(tenant) else { return };
+        let planned = std::mem::take(&mut part.planned);
+        self.total_planned -= planned.bytes;
+        if planned.leaving_envelopes > 0 {
+            self.total_planned += planned.leaving_bytes;
+            for slot in part.slots.iter_mut().filter(|slot| slot.is_live()) {
+                slot.leaving = false;
+            }
+        }
+        part.tidy();
+    }
+
+    /// The live entries whose records are in this segment. Looks at every entry: only for when a count says that
+    /// there are some where none should be.
+    pub(crate) fn live_in(&self, segment: u32) -> Vec<(TenantId, Slot)> {
+        if self.segments.get(&segment).is_none_or(|segment| segment.live == 0) {
+            return Vec::new();
+        }
+        let slots =
+            self.tenants.iter().flat_map(|(tenant, part)| part.live_slots().map(move |slot| (tenant, slot)));
+        let inside = slots.filter(|(_, slot)| slot.place.segment == segment);
+        inside.map(|(tenant, slot)| (tenant.clone(), *slot)).collect()
+    }
+
+    /// Says that a live entry's record is somewhere else.
+    pub(crate) fn moved(&mut self, tenant: &TenantId, seq: Seq, from: Place, to: Place, damaged: bool) {
+        let Some(slot) = self.tenants.get_mut(tenant).and_then(|part| part.slot_mut(seq)) else { return };
+        if slot.place != from {
+            return;
+        }
+        slot.place = to;
+        slot.damaged |= damaged;
+        for (segment, gained) in [(from.segment, false), (to.segment, true)] {
+            if let Some(segment) = self.segments.get_mut(&segment) {
+                if gained { segment.live += 1 } else { segment.live -= 1 }
+            }
+        }
+    }
+
+    /// The entry that made this key known.
+    pub(crate) fn knows(&self, tenant: &TenantId, key: DedupKey, now: WallMs) -> Option<Seq> {
+        self.tenants.get(tenant)?.keys.get(key, now, self.window)
+    }
+
+    /// Remembers a durable entry's key.
+    pub(crate) fn remember(&mut self, tenant: &TenantId, item: KeyItem) {
+        let part = self.tenant_mut(tenant);
+        let before = part.keys.len();
+        let max = usize::try_from(part.limits().dedup_entries_max).unwrap_or(usize::MAX);
+        part.keys.insert(item.key, item.seq, item.at, max);
+        let after = part.keys.len();
+        self.count_keys(tenant, before, after);
+    }
+
+    /// Remembers keys found at recovery, when the tenant's own limit is not yet known.
+    pub(crate) fn remember_recovered(&mut self, tenant: &TenantId, items: &[KeyItem]) {
+        let part = self.tenant_mut(tenant);
+        for item in items {
+            part.keys.insert(item.key, item.seq, item.at, usize::MAX);
+        }
+        let after = part.keys.len();
+        self.count_keys(tenant, 0, after);
+    }
+
+    /// Forgets keys beyond the window, of every tenant.
+    pub(crate) fn forget_old_keys(&mut self, now: WallMs) {
+        let mut freed = 0;
+        for (tenant, part) in &mut self.tenants {
+            let before = part.keys.len();
+            part.keys.expire(now, self.window);
+            freed += (before - part.keys.len()) as u64 * key_cost(tenant);
+        }
+        self.keys_bytes -= freed;
+    }
+
+    fn count_keys(&mut self, tenant: &TenantId, before: usize, after: usize) {
+        let cost = key_cost(tenant);
+        self.keys_bytes = self.keys_bytes + after as u64 * cost - before as u64 * cost;
+    }
+
+    /// Up to `max` deliverable entries after `after`.
+    pub(crate) fn backlog(&self, tenant: &TenantId, after: Seq, max: usize) -> Vec<Entry> {
+        let Some(part) = self.tenants.get(tenant) else { return Vec::new() };
+        let start = part.slots.partition_point(|slot| slot.seq <= after);
+        let deliverable = part.slots.range(start..).filter(|slot| slot.is_deliverable());
+        deliverable
+            .take(max)
+            .map(|slot| Entry {
+                seq: slot.seq,
+                kind: slot.kind,
+                order: slot.order,
+                routes: slot.routes,
+                bytes: slot.bytes,
+                received_at: slot.received_at,
+            })
+            .collect()
+    }
+
+    pub(crate) fn stats(&self, tenant: &TenantId) -> Backlog {
+        let Some(part) = self.tenants.get(tenant) else { return Backlog::default() };
+        let oldest = part.live_slots().next().map(|slot| slot.received_at);
+        Backlog { envelopes: part.envelopes, bytes: part.bytes, oldest }
+    }
+
+    /// Route numbers that a tenant's live entries carry.
+    pub(crate) fn routes_carried(&self, tenant: &TenantId) -> RouteBits {
+        let Some(part) = self.tenants.get(tenant) else { return RouteBits::NONE };
+        part.live_slots().fold(RouteBits::NONE, |all, slot| all | slot.routes | slot.held)
+    }
+}
+
+/// What one key counts for: a record of its own, so that rewriting never writes more than was counted.
+fn key_cost(tenant: &TenantId) -> u64 {
+    record::items_bytes(tenant.as_str(), 1, KEY_BYTES) as u64
+}
+
+/// Bytes of the frame as stored.
+pub(crate) fn frame_bytes(slot: &Slot) -> usize {
+    usize::try_from(slot.bytes).expect("usize has at least 32 bits")
+}

@@ -1,0 +1,497 @@
+//! The writer: one thread that makes groups durable.
+//!
+//! A group is everything that waits, up to a bound: it is admitted (dedup, limits), written, synced once, shown in
+//! the index, answered; in that order. After a failure nothing of the group is promised and nobody is acked: the log
+//! goes on in a new segment that says where the durable part ended, with back-off while that fails too.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use taut_core::log::{
+    Append, Change, DeadLetter, DeadLetters, DeadLettersError, DeadReason, FullReason, Outcome, Wake,
+};
+use taut_core::{Moment, RouteName, TenantId};
+
+use crate::admit::{AnswerAt, Item, Offer, Plan, Situation};
+use crate::compact::{Compactor, Moved, put_changes, put_keys};
+use crate::database::Database;
+use crate::dead::DeadLetterBox;
+use crate::inbox::{AppendJob, ChangeJob, Work};
+use crate::index::{Segment, Slot};
+use crate::place::Place;
+use crate::record::{self, ChangeItem, EntryHead, KeyItem};
+use crate::registry;
+use crate::shared::Shared;
+use crate::tail::{Outlook, Tail};
+
+/// Most entries of one group: a bound on the time under the index's lock.
+const GROUP_ENTRIES_MAX: usize = 4096;
+/// Most bytes of frames of one group.
+const GROUP_BYTES_MAX: usize = 8 << 20;
+/// Failures in a row after which the process should end.
+const FAILURES_MAX: u32 = 3;
+/// Longest pause between attempts to go on.
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// How often keys beyond their window are looked for, whatever the load.
+const SWEEP_EVERY: Duration = Duration::from_secs(10);
+
+/// The writer's own state.
+pub(crate) struct Writer {
+    pub shared: Arc<Shared>,
+    pub database: Arc<Database>,
+    pub dead_letters: Arc<DeadLetterBox>,
+    pub tail: Tail,
+    pub compactor: Compactor,
+    pub next_seq: u64,
+    /// Pause before the first attempt to go on after a failure.
+    pub pause: Duration,
+    pub state: State,
+}
+
+/// What the writer starts without.
+#[derive(Default)]
+pub(crate) struct State {
+    queue: VecDeque<AppendJob>,
+    /// Changes of failed groups: true in the index, still to be written.
+    owed: Vec<(TenantId, ChangeItem)>,
+    failures: u32,
+    /// Something was written since the last mark.
+    unmarked: bool,
+    /// When old keys were last looked for.
+    swept_at: Moment,
+}
+
+/// A group on its way.
+struct Group {
+    plan: Plan,
+    jobs: Vec<AppendJob>,
+    changes: Vec<ChangeJob>,
+    /// What is written of changes: those owed, those that came, and commits of leaving entries.
+    items: Vec<(TenantId, ChangeItem)>,
+    /// How many of `items` are to be owed if the group fails.
+    owed: usize,
+    moved: Vec<Moved>,
+}
+
+impl Writer {
+    /// Works until the inbox closes. Blocks on the disk: runs on its own thread.
+    pub(crate) fn run(mut self) {
+        let _guard = EndGuard(self.shared.clone());
+        loop {
+            let wanted = self.compactor.wanted(&self.shared.index.lock(), self.tail.segment_bytes());
+            let pressing = wanted || !self.state.queue.is_empty() || !self.state.owed.is_empty();
+            let goes_on = match self.shared.inbox.take(&mut self.state.queue, pressing) {
+                Work::Group(changes) => self.turn(changes),
+                Work::Idle if pressing => self.turn(Vec::new()),
+                Work::Idle => self.tidy(),
+                Work::Close => break,
+            };
+            if !goes_on {
+                return;
+            }
+            self.sweep();
+        }
+        if !self.state.owed.is_empty() && !self.turn(Vec::new()) {
+            return;
+        }
+        if let Err(error) = self.mark().and_then(|()| self.tail.commit()) {
+            tracing::warn!(%error, "could not mark the end of the log");
+        }
+    }
+
+    /// One group, and what has to follow if it fails. False if the store closes while it cannot be written.
+    fn turn(&mut self, changes: Vec<ChangeJob>) -> bool {
+        let mut group = self.admit(changes);
+        self.let_go(&mut group);
+        match self.write(&mut group) {
+            Ok(()) => {
+                self.state.failures = 0;
+                self.publish(group);
+                true
+            }
+            Err(error) => {
+                self.abandon(group);
+                self.go_on_after(error)
+            }
+        }
+    }
+
+    /// Fills the next group from the queue.
+    fn admit(&mut self, changes: Vec<ChangeJob>) -> Group {
+        let now = self.shared.clock.wall();
+        let mut situation = Situation { now, dead_letter_room: self.dead_letters.room() };
+        let mut plan = Plan::default();
+        let mut jobs = Vec::new();
+        let mut index = self.shared.index.lock();
+        'jobs: while let Some(mut job) = self.state.queue.pop_front() {
+            while let Some(entry) = job.next_entry() {
+                let answer = AnswerAt { job: jobs.len(), entry: job.answers.len() };
+                match plan.offer(&mut index, &mut situation, &mut self.next_seq, entry, answer) {
+                    Offer::Answer(answer) => job.answers.push(answer),
+                    Offer::Planned => job.answers.push(Append::Unavailable),
+                    Offer::Later(entry) => {
+                        job.held_over = Some(entry);
+                        jobs.push(job);
+                        break 'jobs;
+                    }
+                }
+                if plan.items.len() >= GROUP_ENTRIES_MAX || plan.frame_bytes >= GROUP_BYTES_MAX {
+                    jobs.push(job);
+                    break 'jobs;
+                }
+            }
+            jobs.push(job);
+        }
+        drop(index);
+        let mut items = std::mem::take(&mut self.state.owed);
+        for job in &changes {
+            items.extend(job.items.iter().map(|item| (job.tenant.clone(), *item)));
+        }
+        // Stable: changes of one tenant keep their order, and share a record.
+        items.sort_by(|(left, _), (right, _)| left.cmp(right));
+        let owed = items.len();
+        Group { plan, jobs, changes, items, owed, moved: Vec::new() }
+    }
+
+    /// Makes dead letters of what must leave, before anything takes its place.
+    fn let_go(&mut self, group: &mut Group) {
+        if group.plan.leaving.is_empty() {
+            return;
+        }
+        match self.dead_letters.put(self.letters(&group.plan)) {
+            Ok(()) => {
+                for leaving in &group.plan.leaving {
+                    let (seq, routes) = (leaving.slot.seq, leaving.slot.routes);
+                    let commit = Change::Commit { seq, routes, outcome: Outcome::DeadLetter };
+                    group.items.push((leaving.tenant.clone(), ChangeItem(commit)));
+                }
+            }
+            Err(error) => {
+                let answer = match &error {
+                    DeadLettersError::Full => Append::Full(FullReason::DeadLetters),
+                    DeadLettersError::Failed { cause } => {
+                        tracing::error!(cause, "could not make room: the dead letters' database failed");
+                        Append::Unavailable
+                    }
+                };
+                group.refuse_what_needs_room(answer);
+            }
+        }
+    }
+
+    fn letters(&self, plan: &Plan) -> Vec<(DeadLetter, Bytes)> {
+        let died_at = self.shared.clock.wall();
+        let mut names: HashMap<&TenantId, Vec<(u8, RouteName)>> = HashMap::new();
+        let mut letters = Vec::new();
+        for leaving in &plan.leaving {
+            let (tenant, slot) = (&leaving.tenant, leaving.slot);
+            let names = names.entry(tenant).or_insert_with(|| {
+                registry::route_names(&self.database, tenant).unwrap_or_else(|error| {
+                    tracing::warn!(%tenant, error, "could not read the names of routes");
+                    Vec::new()
+                })
+            });
+            let (frame, reason) = match self.shared.read(tenant, slot.seq) {
+                Ok(Some(frame)) => (frame, DeadReason::Overflow),
+                // Finished meanwhile: nothing to keep.
+                Ok(None) => continue,
+                Err(_) => (Bytes::new(), DeadReason::Damaged),
+            };
+            for number in slot.routes.numbers() {
+                let known = names.iter().find(|(known, _)| *known == number).map(|(_, name)| name.clone());
+                let unnamed =
+                    || RouteName::new(&format!("route-{number}")).expect("letters, a hyphen and digits");
+                let letter = DeadLetter {
+                    tenant: tenant.clone(),
+                    seq: slot.seq,
+                    route: known.unwrap_or_else(unnamed),
+                    kind: slot.kind,
+                    reason,
+                    received_at: slot.received_at,
+                    died_at,
+                    attempts: Vec::new(),
+                    bytes: u32::try_from(frame.len()).expect("a slot's size has 32 bits"),
+                };
+                letters.push((letter, frame.clone()));
+            }
+        }
+        letters
+    }
+
+    /// Writes and syncs the group.
+    fn write(&mut self, group: &mut Group) -> io::Result<()> {
+        let oldest = self.shared.index.lock().segments.keys().next().copied().unwrap_or(0);
+        self.tail.begin_group(Outlook { next_seq: self.next_seq, oldest });
+        put_changes(&mut self.tail, &group.items)?;
+        let mut keys = Vec::new();
+        for item in &mut group.plan.items {
+            let entry = &item.entry;
+            if item.key_only {
+                let key = entry.dedup.map(|key| KeyItem { key, seq: item.seq, at: entry.received_at });
+                keys.extend(key.map(|key| (entry.tenant.clone(), key)));
+                continue;
+            }
+            let head = EntryHead {
+                kind: entry.kind,
+                request: !entry.answering.is_empty(),
+                damaged: false,
+                epoch: entry.epoch,
+                seq: item.seq,
+                received_at: entry.received_at,
+                dedup: entry.dedup,
+                order: entry.order,
+                routes: entry.routes,
+                held: entry.answering,
+            };
+            let bytes = record::entry_bytes(entry.tenant.as_str(), entry.frame.len());
+            item.place = self.tail.put(bytes, |buffer, seal| {
+                record::put_entry(buffer, seal, &entry.tenant, &head, &entry.frame);
+            })?;
+        }
+        put_keys(&mut self.tail, &keys)?;
+        if self.compactor.wanted(&self.shared.index.lock(), self.tail.segment_bytes()) {
+            let group_bytes = group.plan.frame_bytes as u64;
+            group.moved = self.compactor.step(&self.shared.index, &mut self.tail, group_bytes)?;
+        }
+        if !self.tail.is_group_empty() {
+            self.tail.commit()?;
+            self.state.unmarked = true;
+        }
+        Ok(())
+    }
+
+    /// Shows a durable group in the index, then answers everybody who waits for it.
+    fn publish(&mut self, mut group: Group) {
+        let mut woken: HashSet<TenantId> = HashSet::new();
+        let mut wakes: Vec<Wake> = Vec::new();
+        let mut index = self.shared.index.lock();
+        register(&mut index.segments, &mut self.tail);
+        for (tenant, item) in &group.items[group.owed..] {
+            index.apply(tenant, item.0);
+        }
+        for tenant in &group.plan.tenants {
+            index.end_plan(tenant);
+        }
+        for item in &group.plan.items {
+            let tenant = &item.entry.tenant;
+            if !item.key_only && index.insert(tenant, slot_of(item)) && !woken.contains(tenant) {
+                woken.insert(tenant.clone());
+            }
+            if let Some(key) = item.entry.dedup {
+                index.remember(tenant, KeyItem { key, seq: item.seq, at: item.entry.received_at });
+            }
+        }
+        for moved in &group.moved {
+            index.moved(&moved.tenant, moved.seq, moved.from, moved.to, moved.damaged);
+        }
+        woken.extend(group.changes.iter().filter(|job| job.urgent).map(|job| job.tenant.clone()));
+        wakes.extend(woken.iter().filter_map(|tenant| index.tenants.get(tenant)?.wake.clone()));
+        drop(index);
+
+        group.answer_stored();
+        let now = self.shared.clock.now();
+        if let Some(first) = group.jobs.first() {
+            self.shared.meters.append.record(now.since(first.submitted).as_secs_f64());
+        }
+        self.finish_jobs(group.jobs);
+        for done in group.changes.into_iter().filter_map(|job| job.done) {
+            done.send(Ok(())).unwrap_or_default();
+        }
+        for wake in wakes {
+            wake();
+        }
+    }
+
+    /// Promises nothing of a group that failed.
+    fn abandon(&mut self, mut group: Group) {
+        self.compactor.step_back();
+        let mut index = self.shared.index.lock();
+        for tenant in &group.plan.tenants {
+            index.end_plan(tenant);
+        }
+        drop(index);
+        group.items.truncate(group.owed);
+        self.state.owed = group.items;
+        self.finish_jobs(group.jobs);
+        for done in group.changes.into_iter().filter_map(|job| job.done) {
+            done.send(Err(self.shared.unavailable())).unwrap_or_default();
+        }
+    }
+
+    fn finish_jobs(&mut self, jobs: Vec<AppendJob>) {
+        for job in jobs {
+            if job.is_offered_whole() {
+                job.answer();
+            } else {
+                self.state.queue.push_front(job);
+            }
+        }
+    }
+
+    /// Goes on in a new segment, as soon as the disk lets us; false if the store closes before.
+    fn go_on_after(&mut self, error: io::Error) -> bool {
+        let mut error = error;
+        let mut pause = self.pause;
+        loop {
+            self.note_failure(&error);
+            self.refuse_what_waits();
+            if self.shared.inbox.pause(pause) {
+                return false;
+            }
+            pause = (pause * 4).min(PAUSE_MAX);
+            match self.tail.reopen() {
+                Ok(old) => {
+                    let mut index = self.shared.index.lock();
+                    if let Some(segment) = index.segments.get_mut(&old.number) {
+                        segment.file = old.file;
+                    }
+                    register(&mut index.segments, &mut self.tail);
+                    drop(index);
+                    tracing::warn!("the log goes on in a new segment");
+                    self.shared.writable.store(true, Ordering::Release);
+                    return true;
+                }
+                Err(again) => error = again,
+            }
+        }
+    }
+
+    /// Nobody waits for a disk that fails; changes are kept for when it works again.
+    fn refuse_what_waits(&mut self) {
+        let (appends, changes) = self.shared.inbox.take_all();
+        for job in self.state.queue.drain(..).chain(appends) {
+            job.answer();
+        }
+        for job in changes {
+            self.state.owed.extend(job.items.into_iter().map(|item| (job.tenant.clone(), item)));
+            if let Some(done) = job.done {
+                done.send(Err(self.shared.unavailable())).unwrap_or_default();
+            }
+        }
+    }
+
+    fn note_failure(&mut self, error: &io::Error) {
+        self.shared.errors.fetch_add(1, Ordering::Relaxed);
+        self.shared.meters.append_errors.increment(1);
+        *self.shared.cause.lock() = error.to_string();
+        self.shared.writable.store(false, Ordering::Release);
+        tracing::error!(%error, "the log could not be written: nothing is acked until it can be");
+        // A full disk is no reason to end: a new process would find it just as full, and this one heals by itself.
+        let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+        if !full {
+            self.state.failures += 1;
+        }
+        if self.state.failures >= FAILURES_MAX {
+            self.shared
+                .fatal
+                .send_replace(Some(format!("the log failed {FAILURES_MAX} times in a row: {error}")));
+        }
+    }
+
+    /// What is done when nothing came for a while.
+    fn tidy(&mut self) -> bool {
+        if let Err(error) = self.mark() {
+            return self.go_on_after(error);
+        }
+        true
+    }
+
+    fn sweep(&mut self) {
+        let now = self.shared.clock.now();
+        if now.since(self.state.swept_at) >= SWEEP_EVERY {
+            self.state.swept_at = now;
+            self.shared.index.lock().forget_old_keys(self.shared.clock.wall());
+            self.compactor.unstick();
+        }
+    }
+
+    /// Says in the log that everything before is durable, so that damage to it can never pass for a torn end.
+    fn mark(&mut self) -> io::Result<()> {
+        if !std::mem::take(&mut self.state.unmarked) {
+            return Ok(());
+        }
+        let oldest = self.shared.index.lock().segments.keys().next().copied().unwrap_or(0);
+        self.tail.begin_group(Outlook { next_seq: self.next_seq, oldest });
+        self.tail.put(record::HEAD_BYTES, record::put_mark)?;
+        self.tail.flush()?;
+        register(&mut self.shared.index.lock().segments, &mut self.tail);
+        Ok(())
+    }
+}
+
+impl Group {
+    /// Gives everything that rests on made room, and all after it, this answer instead of a place in the group.
+    fn refuse_what_needs_room(&mut self, answer: Append) {
+        let first = self.plan.first_needing_room.unwrap_or(self.plan.items.len());
+        for item in self.plan.items.drain(first..) {
+            self.jobs[item.answer.job].answers[item.answer.entry] = answer;
+        }
+        for (item, at) in self.plan.joins.iter().filter(|(item, _)| *item >= first) {
+            debug_assert!(*item >= first, "filtered");
+            self.jobs[at.job].answers[at.entry] = answer;
+        }
+        self.plan.joins.retain(|(item, _)| *item < first);
+    }
+
+    fn answer_stored(&mut self) {
+        for item in &self.plan.items {
+            self.jobs[item.answer.job].answers[item.answer.entry] = Append::Stored(item.seq);
+        }
+        for (item, at) in &self.plan.joins {
+            self.jobs[at.job].answers[at.entry] = Append::Duplicate(self.plan.items[*item].seq);
+        }
+    }
+}
+
+/// Tells the index of segments that were begun, and how far the log is written.
+pub(crate) fn register(segments: &mut std::collections::BTreeMap<u32, Segment>, tail: &mut Tail) {
+    for started in tail.take_started() {
+        if let Some(end) = started.previous_end
+            && let Some(previous) = segments.get_mut(&end.segment)
+        {
+            previous.used = u64::from(end.offset);
+        }
+        segments.insert(started.number, Segment { file: started.file, used: 0, live: 0 });
+    }
+    let Place { segment, offset } = tail.written();
+    if let Some(active) = segments.get_mut(&segment) {
+        active.used = u64::from(offset);
+    }
+}
+
+fn slot_of(item: &Item) -> Slot {
+    let entry = &item.entry;
+    Slot {
+        seq: item.seq,
+        received_at: entry.received_at,
+        order: entry.order,
+        routes: entry.routes,
+        held: entry.answering,
+        place: item.place,
+        bytes: u32::try_from(entry.frame.len()).expect("frames are far below 4 GiB"),
+        kind: entry.kind,
+        request: !entry.answering.is_empty(),
+        damaged: false,
+        leaving: false,
+    }
+}
+
+/// However the writer ends, nobody goes on believing that it writes.
+struct EndGuard(Arc<Shared>);
+
+impl Drop for EndGuard {
+    fn drop(&mut self) {
+        self.0.writable.store(false, Ordering::Release);
+        "the store is closed".clone_into(&mut self.0.cause.lock());
+        if std::thread::panicking() {
+            self.0.fatal.send_replace(Some("the log's writer panicked".to_owned()));
+        }
+        self.0.inbox.close();
+        // Dropped without an answer, appends read as unavailable.
+        drop(self.0.inbox.take_all());
+    }
+}
