@@ -37,7 +37,10 @@ pub fn deaf_since(facts: &TenantFacts) -> Option<WallMs> {
 pub fn save(registry: &dyn Registry, seen: &Seen) {
     let facts: Vec<_> = seen.boards().iter().map(|board| (board.tenant.clone(), of(board))).collect();
     if let Err(error) = registry.save_facts(&facts) {
-        tracing::warn!(error, "the tenants' last frames could not be stored: a restart now would not count its deaf time");
+        tracing::warn!(
+            error,
+            "the tenants' last frames could not be stored: a restart now would not count its deaf time"
+        );
     }
 }
 

@@ -17,7 +17,9 @@ pub fn store(config: &Config, environment: &BTreeMap<String, String>) -> Result<
     named("STATE_DIRECTORY")
         .or_else(|| named("XDG_STATE_HOME").map(|state| state.join("taut")))
         .or_else(|| named("HOME").map(|home| home.join(".local/state/taut")))
-        .ok_or_else(|| "store.path is not set, and neither are STATE_DIRECTORY, XDG_STATE_HOME and HOME".into())
+        .ok_or_else(|| {
+            "store.path is not set, and neither are STATE_DIRECTORY, XDG_STATE_HOME and HOME".into()
+        })
 }
 
 /// The admin socket's file: `admin.listen`, else in `$RUNTIME_DIRECTORY`, else beside the store.

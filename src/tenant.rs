@@ -14,7 +14,9 @@ use std::time::Duration;
 use taut_core::config::{Config, Environment, TenantConfig};
 use taut_core::log::{DeadLetters, Log, Registry, TenantFacts};
 use taut_core::{Board, Clock, Reason, RouteName, TenantId, TenantState};
-use taut_delivery::{DeliveryDeps, DeliveryHandle, DeliveryMetrics, RequestDesk, RouteSpec, TenantDelivery};
+use taut_delivery::{
+    DeliveryDeps, DeliveryEnd, DeliveryHandle, DeliveryMetrics, RouteSpec, Signer, TenantDelivery,
+};
 use taut_net::dial::Dialer;
 use taut_net::gate::StartGate;
 use taut_net::http::HttpClient;
@@ -56,6 +58,7 @@ pub struct Shared {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) line_metrics: LineMetrics,
     pub(crate) delivery_metrics: DeliveryMetrics,
+    pub(crate) loopback_response_urls: bool,
     pub(crate) apps: Apps,
 }
 
@@ -107,7 +110,11 @@ impl TenantHandle {
 ///
 /// The task ends with the drain. It holds no lock and owns nothing another tenant needs; should it panic itself, the
 /// tenant shows `parked: supervisor` and the others go on.
-pub fn supervise(shared: Arc<Shared>, config: TenantConfig, board: Arc<Board>) -> (TenantHandle, JoinHandle<()>) {
+pub fn supervise(
+    shared: Arc<Shared>,
+    config: TenantConfig,
+    board: Arc<Board>,
+) -> (TenantHandle, JoinHandle<()>) {
     let (orders, order_queue) = mpsc::channel(ORDERS_MAX);
     let (drain, drains) = mpsc::channel(1);
     let handle = TenantHandle {
@@ -129,7 +136,12 @@ pub fn supervise(shared: Arc<Shared>, config: TenantConfig, board: Arc<Board>) -
         let run = tokio::spawn(supervisor.run());
         if let Err(error) = run.await {
             tracing::error!(tenant = %board.tenant, %error, "the tenant's supervisor ended");
-            show(&board, TenantState::Parked, "supervisor", "A bug in taut ended this tenant's supervisor: restart the worker, and report it.");
+            show(
+                &board,
+                TenantState::Parked,
+                "supervisor",
+                "A bug in taut ended this tenant's supervisor: restart the worker, and report it.",
+            );
         }
     });
     (handle, task)
@@ -150,7 +162,7 @@ enum Wake {
     Order(Order),
     Drain(Drain),
     LineEnded(LineEnd),
-    DeliveryEnded,
+    DeliveryEnded(DeliveryEnd),
     Time,
     Gone,
 }
@@ -186,12 +198,12 @@ impl Supervisor {
                 Wake::Time => pause = Duration::ZERO,
                 Wake::LineEnded(end) => {
                     tracing::error!(tenant = %self.config.id, ?end, "the tenant's line ended on its own; restarting it");
-                    running = None;
+                    self.end(running.take()).await;
                     pause = self.restarts.next_delay();
                 }
-                Wake::DeliveryEnded => {
-                    tracing::error!(tenant = %self.config.id, "the tenant's delivery ended on its own; restarting it");
-                    running = None;
+                Wake::DeliveryEnded(end) => {
+                    tracing::error!(tenant = %self.config.id, ?end, "the tenant's delivery ended on its own; restarting it");
+                    self.end(running.take()).await;
                     pause = self.restarts.next_delay();
                 }
             }
@@ -203,7 +215,7 @@ impl Supervisor {
             match running {
                 Some(Running { line, delivery }) => tokio::select! {
                     end = line.join() => Wake::LineEnded(end),
-                    () = delivery.join() => Wake::DeliveryEnded,
+                    end = delivery.join() => Wake::DeliveryEnded(end),
                 },
                 None => {
                     tokio::time::sleep(pause).await;
@@ -243,7 +255,7 @@ impl Supervisor {
         let read = |what: &str, reference| {
             let resolved = taut_vault::resolve(reference, &self.shared.secrets_base)
                 .map_err(|error| Reason::new("secret_missing", format!("{what}: {error}")))?;
-            for warning in &resolved.warning {
+            if let Some(warning) = &resolved.warning {
                 tracing::warn!(tenant = %self.config.id, secret = what, "{warning}");
             }
             Ok(resolved.secret)
@@ -257,10 +269,9 @@ impl Supervisor {
     fn parts(&self, secrets: Secrets, facts: &TenantFacts) -> Result<Running, Reason> {
         let shared = &self.shared;
         let names: Vec<_> = self.config.routes.iter().map(|route| route.name.clone()).collect();
-        let numbers = shared
-            .registry
-            .route_numbers(&self.config.id, &names)
-            .map_err(|error| Reason::new("store", format!("the routes' numbers could not be read: {error}")))?;
+        let numbers = shared.registry.route_numbers(&self.config.id, &names).map_err(|error| {
+            Reason::new("store", format!("the routes' numbers could not be read: {error}"))
+        })?;
         let routes: Vec<_> = self
             .config
             .routes
@@ -270,21 +281,25 @@ impl Supervisor {
             .collect();
         let delivery = TenantDelivery::spawn(DeliveryDeps {
             tenant: self.config.id.clone(),
-            routes: routes.clone(),
+            routes,
             removed: numbers.removed,
             log: Arc::clone(&shared.log),
             dead_letters: Arc::clone(&shared.dead_letters),
-            handlers: shared.handlers.clone(),
+            http: shared.handlers.clone(),
             outside: shared.outside.clone(),
-            signing_secret: Arc::new(secrets.signing_secret),
+            signer: Signer::new(&secrets.signing_secret),
             config: shared.config.delivery.clone(),
             board: Arc::clone(&self.board),
             clock: Arc::clone(&shared.clock),
             epoch: shared.log.epoch(),
             metrics: shared.delivery_metrics.clone(),
-            paused: self.paused,
+            loopback_response_urls: shared.loopback_response_urls,
         });
-        let matcher = taut_delivery::Router::new(&routes);
+        let delivery = delivery.map_err(|error| Reason::new("route", error.to_string()))?;
+        if self.paused {
+            self.pause_routes(&delivery);
+        }
+        let matcher = delivery.router();
         let router = Router::new(move |kind, facts| {
             let (routes, answering) = matcher.bits(kind, facts);
             taut_socket::Routed { routes, answering }
@@ -323,16 +338,37 @@ impl Supervisor {
         match order {
             Order::Tenant(TenantOrder::Pause) => {
                 running.line.set_desired(Desired::Paused);
-                running.delivery.pause_all();
+                self.pause_routes(&running.delivery);
             }
             Order::Tenant(TenantOrder::Resume) => {
                 running.line.set_desired(Desired::Connected);
-                running.delivery.resume_all();
+                for route in &self.config.routes {
+                    running.delivery.resume(&route.name);
+                }
             }
-            Order::Route(route, RouteOrder::Pause) => running.delivery.pause(&route),
-            Order::Route(route, RouteOrder::Resume) => running.delivery.resume(&route),
-            Order::Route(route, RouteOrder::ResetBreaker) => running.delivery.reset_breaker(&route),
+            Order::Route(route, order) => {
+                let known = match order {
+                    RouteOrder::Pause => running.delivery.pause(&route),
+                    RouteOrder::Resume => running.delivery.resume(&route),
+                    RouteOrder::ResetBreaker => running.delivery.reset_breaker(&route),
+                };
+                debug_assert!(known, "the socket's server checks the route's name");
+            }
         }
+    }
+
+    fn pause_routes(&self, delivery: &DeliveryHandle) {
+        for route in &self.config.routes {
+            delivery.pause(&route.name);
+        }
+    }
+
+    /// Ends what still runs of a tenant that lost a part, at once: the rest is in the log.
+    async fn end(&self, running: Option<Running>) {
+        let Some(Running { line, mut delivery }) = running else { return };
+        drop(line);
+        let end = delivery.drain(self.shared.clock.now()).await;
+        tracing::debug!(tenant = %self.config.id, ?end, "the tenant's other part was ended too");
     }
 
     async fn drain(self, running: Option<Running>, drain: Drain) {
@@ -344,7 +380,7 @@ impl Supervisor {
         // The line first: what it still takes in while closing is stored, and its requests need their handlers.
         let finish = async {
             let _line_end = running.line.drain(deadline).await;
-            running.delivery.drain(deadline).await
+            running.delivery.drain(deadline).await == DeliveryEnd::Drained
         };
         let whole = tokio::select! {
             biased;

@@ -30,7 +30,8 @@ fn every_metric_of_the_alerts_is_in_the_catalogue() {
     let text = std::fs::read_to_string(alerts).expect("the alerts are there");
     let is_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
     for word in text.split(|c| !is_name(c)).filter(|word| word.starts_with("taut_")) {
-        let base = ["_bucket", "_sum", "_count"].iter().find_map(|end| word.strip_suffix(end)).unwrap_or(word);
+        let base =
+            ["_bucket", "_sum", "_count"].iter().find_map(|end| word.strip_suffix(end)).unwrap_or(word);
         let known = taut_core::metric::ALL.iter().any(|metric| metric.name == word || metric.name == base);
         assert!(known, "the alerts speak of {word}, which is no metric of this version");
     }

@@ -73,8 +73,11 @@ impl Worker {
         connection.abort();
         if !status.is_success() {
             let refusal: Result<Refusal, _> = serde_json::from_slice(&body);
-            return Err(refusal.map_or_else(|_| format!("the worker answered with status {status}"), |r| r.error));
+            return Err(
+                refusal.map_or_else(|_| format!("the worker answered with status {status}"), |r| r.error)
+            );
         }
-        serde_json::from_slice(&body).map_err(|error| format!("the worker's answer could not be read: {error}"))
+        serde_json::from_slice(&body)
+            .map_err(|error| format!("the worker's answer could not be read: {error}"))
     }
 }

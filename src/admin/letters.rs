@@ -96,7 +96,11 @@ impl Letters {
         match self.log.append(vec![self.entry(&letter, frame, number)]).await.first() {
             Some(Append::Stored(_) | Append::Duplicate(_)) => {}
             Some(Append::Full(reason)) => {
-                return Err(format!("the queue of {} is full ({}): nothing more was replayed", letter.tenant, reason.name()));
+                return Err(format!(
+                    "the queue of {} is full ({}): nothing more was replayed",
+                    letter.tenant,
+                    reason.name()
+                ));
             }
             Some(Append::Unavailable) | None => {
                 return Err("the store cannot write just now: nothing more was replayed".into());
@@ -128,7 +132,8 @@ impl Letters {
     }
 
     fn picked(&self, pick: &LetterPick) -> Result<Vec<DeadLetter>, String> {
-        let tenant = TenantId::new(&pick.tenant).map_err(|error| format!("tenant `{}` {error}", pick.tenant))?;
+        let tenant =
+            TenantId::new(&pick.tenant).map_err(|error| format!("tenant `{}` {error}", pick.tenant))?;
         let mut picked = Vec::new();
         let mut after = None;
         loop {

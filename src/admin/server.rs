@@ -160,10 +160,7 @@ async fn show(
     Ok(Json(view))
 }
 
-async fn replay(
-    State(admin): State<Admin>,
-    Json(pick): Json<LetterPick>,
-) -> Result<Json<Changed>, Refused> {
+async fn replay(State(admin): State<Admin>, Json(pick): Json<LetterPick>) -> Result<Json<Changed>, Refused> {
     let tenant = tenant_id(&pick.tenant)?;
     let (routes, _) =
         admin.control.routes(&tenant).ok_or_else(|| refused(format!("there is no tenant {tenant}")))?;
@@ -172,10 +169,7 @@ async fn replay(
     Ok(Json(Changed { count }))
 }
 
-async fn discard(
-    State(admin): State<Admin>,
-    Json(pick): Json<LetterPick>,
-) -> Result<Json<Changed>, Refused> {
+async fn discard(State(admin): State<Admin>, Json(pick): Json<LetterPick>) -> Result<Json<Changed>, Refused> {
     let tenant = tenant_id(&pick.tenant)?;
     let count = blocking(move || admin.letters.discard(&pick)).await?;
     tracing::info!(%tenant, count, "dead letters dropped by an operator");

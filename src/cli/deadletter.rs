@@ -160,7 +160,9 @@ async fn only_route(args: &PickArgs, number: u64) -> Result<String, Failure> {
         worker(&args.store.worker)?.get(&format!("/v1/deadletters?tenant={}", args.tenant)).await?
     };
     let found = all.iter().find(|letter| letter.seq == Seq(number));
-    found.map(|letter| letter.route.to_string()).ok_or_else(|| "there is no such dead letter".to_owned().into())
+    found
+        .map(|letter| letter.route.to_string())
+        .ok_or_else(|| "there is no such dead letter".to_owned().into())
 }
 
 async fn replay(args: PickArgs) -> Outcome {
@@ -197,6 +199,7 @@ fn offline(args: &StoreArgs) -> Result<(Letters, taut_core::config::Config), Fai
     let loaded = config::load(&args.worker.config, &environment).map_err(Failure::refused)?;
     let clock = Arc::new(taut_net::clock::BootClock);
     let store = crate::daemon::open_store(&loaded.config, &environment, clock)?.0;
-    let letters = Letters { log: Arc::new(store.clone()), dead: Arc::new(store.clone()), registry: Arc::new(store) };
+    let letters =
+        Letters { log: Arc::new(store.clone()), dead: Arc::new(store.clone()), registry: Arc::new(store) };
     Ok((letters, loaded.config))
 }

@@ -76,7 +76,9 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(args),
         Command::Check(args) => check::run(&args),
         Command::Demo(args) => on_runtime(crate::demo::run(args)),
-        Command::Sim(args) => on_runtime(async { args.run().await.map_err(|error| Failure::from(error.to_string())) }),
+        Command::Sim(args) => {
+            on_runtime(async { args.run().await.map_err(|error| Failure::from(error.to_string())) })
+        }
         Command::Handler(command) => on_runtime(handler::run(command)),
         Command::Status(args) => on_runtime(operate::status(args)),
         Command::DeadLetter(command) => on_runtime(deadletter::run(command)),

@@ -6,7 +6,9 @@ use clap::Command;
 
 /// The reference of all commands as Markdown.
 pub fn reference() -> String {
-    let mut text = String::from("# Command line\n\nGenerated from the command line's own definition; a test keeps it true.\n");
+    let mut text = String::from(
+        "# Command line\n\nGenerated from the command line's own definition; a test keeps it true.\n",
+    );
     text.push_str("\nExit codes: 0 done, 1 failed, 2 usage or configuration refused.\n");
     let mut root = super::definition();
     root.build();
@@ -17,7 +19,8 @@ pub fn reference() -> String {
 fn section(text: &mut String, command: &Command, path: &str) {
     let mut shown = command.clone().term_width(100).no_binary_name(false);
     let help = shown.render_long_help();
-    writeln!(text, "\n## `{path}`\n\n```text\n{}\n```", tidy(&help.to_string())).expect("a String takes every write");
+    writeln!(text, "\n## `{path}`\n\n```text\n{}\n```", tidy(&help.to_string()))
+        .expect("a String takes every write");
     for inner in command.get_subcommands().filter(|inner| inner.get_name() != "help") {
         section(text, inner, &format!("{path} {}", inner.get_name()));
     }

@@ -28,7 +28,8 @@ pub(super) fn run(args: RunArgs) -> Outcome {
     };
     let loaded = loaded.map_err(Failure::refused)?;
     let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
-    crate::logging::init(&loaded.config.log, terminal).map_err(|error| Failure::refused(error.to_string()))?;
+    crate::logging::init(&loaded.config.log, terminal)
+        .map_err(|error| Failure::refused(error.to_string()))?;
     warn_all(&loaded);
     match daemon::run_to_end(loaded)? {
         RunEnd::Drained => Ok(ExitCode::SUCCESS),

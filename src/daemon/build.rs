@@ -49,7 +49,7 @@ pub fn open_store(
         dead_letters_bytes_max: config.dead_letters.bytes_max.0,
         ..DiskOptions::new(path)
     };
-    DiskStore::open(options, clock).map_err(|error| error.to_string())
+    DiskStore::open(&options, clock).map_err(|error| with_causes(&error))
 }
 
 pub(super) async fn build(loaded: Loaded) -> Result<Daemon, String> {
@@ -60,7 +60,13 @@ pub(super) async fn build(loaded: Loaded) -> Result<Daemon, String> {
     let recorder = histograms::install().ok();
 
     let (store, recovery) = open_store(&config, &environment, Arc::clone(&clock))?;
-    tracing::info!(durability = DURABILITY, recovery = %recovery, "the store is open");
+    tracing::info!(durability = DURABILITY, recovery = words(&recovery), "the store is open");
+    for range in &recovery.damaged {
+        tracing::error!(
+            ?range,
+            "a part of the log that was durable once is damaged; it was set aside, the rest is served"
+        );
+    }
     let log: Arc<dyn Log> = Arc::new(store.clone());
     let seen = Seen::new(
         Arc::clone(&log),
@@ -79,7 +85,8 @@ pub(super) async fn build(loaded: Loaded) -> Result<Daemon, String> {
     let fleet = Arc::new(tenants(&shared, &config.tenants, &seen, &background));
     let drain_asked = fleet.drain_asked();
 
-    let views = Views { seen: seen.clone(), recorder: recorder.clone(), draining: Arc::new(AtomicBool::new(false)) };
+    let views =
+        Views { seen: seen.clone(), recorder: recorder.clone(), draining: Arc::new(AtomicBool::new(false)) };
     let letters = Letters { log, dead: Arc::new(store.clone()), registry: Arc::new(store.clone()) };
     let control = Admin { views: views.clone(), letters, control: Arc::clone(&fleet) as _ };
     // The listeners' end leaves the data path alone: it is logged where they are served.
@@ -122,8 +129,32 @@ fn about(
         worker: config.worker.name.clone().unwrap_or_else(host),
         durability: DURABILITY,
         store_path: paths::store(config, environment)?.display().to_string(),
-        recovery: recovery.to_string(),
+        recovery: words(recovery),
     })
+}
+
+/// What recovery found, in words.
+fn words(recovery: &RecoveryReport) -> String {
+    format!(
+        "{} envelopes waiting, {} dedup keys, {} open requests expired, {} bytes of an unfinished group cut, {} damaged ranges",
+        recovery.entries,
+        recovery.keys,
+        recovery.expired_requests,
+        recovery.torn_bytes,
+        recovery.damaged.len()
+    )
+}
+
+/// An error with everything that caused it.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        cause = inner.source();
+    }
+    text
 }
 
 fn way_out(
@@ -162,6 +193,8 @@ fn way_out(
         clock: Arc::clone(clock),
         line_metrics: LineMetrics::new(),
         delivery_metrics: DeliveryMetrics::new(),
+        // Configuration allows plain http for a Slack on loopback only: that is a simulation.
+        loopback_response_urls: config.slack.api_url.starts_with("http://"),
         apps: Apps::default(),
         config: config.clone(),
     })

@@ -19,7 +19,8 @@ const SETTLE_MAX: Duration = Duration::from_secs(60);
 const ANSWER_MAX: Duration = Duration::from_secs(5);
 
 /// The events the load goes through in turn.
-const EVENTS: [Sample; 4] = [Sample::Message, Sample::AppMention, Sample::ReactionAdded, Sample::AppHomeOpened];
+const EVENTS: [Sample; 4] =
+    [Sample::Message, Sample::AppMention, Sample::ReactionAdded, Sample::AppHomeOpened];
 /// One of each request kind, and whether its ack carries the handler's answer.
 const REQUESTS: [(Sample, bool); 9] = [
     (Sample::SlashCommand, true),
@@ -131,18 +132,19 @@ async fn requests(stage: &Stage, view: &mut View, plan: &Plan, seen: &mut Seen) 
         seen.round_trips.push(RoundTrip { kind: sample.name(), after, payload, wants_payload });
     }
     let acked = seen.round_trips.iter().filter(|trip| trip.after.is_some()).count();
-    view.event(plan.now(), &format!("one request of each kind: {acked} of {} answered and acked", REQUESTS.len()));
+    view.event(
+        plan.now(),
+        &format!("one request of each kind: {acked} of {} answered and acked", REQUESTS.len()),
+    );
 }
 
 async fn refresh(stage: &Stage, view: &mut View, plan: &Plan, seen: &mut Seen) -> Result<(), String> {
     let deaf_before = stage.deaf_seconds().await;
-    for tenant in &stage.tenants {
-        tenant.app.refresh();
-    }
-    stage.all_renewed(CONNECT_MAX).await?;
+    stage.refresh_all(CONNECT_MAX).await?;
     seen.refreshed = stage.tenants.len();
     seen.deaf_by_refresh = stage.deaf_seconds().await - deaf_before;
-    let text = format!("Slack refreshed all {} connections: {:.3} s deaf", seen.refreshed, seen.deaf_by_refresh);
+    let text =
+        format!("Slack refreshed all {} connections: {:.3} s deaf", seen.refreshed, seen.deaf_by_refresh);
     view.event(plan.now(), &text);
     Ok(())
 }

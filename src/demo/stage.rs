@@ -4,9 +4,14 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use taut_sim::{AppHandle, AppSpec, EchoConfig, EchoHandler, End, Outage, Sim, SimConfig, Switches};
+use serde_json::json;
+use taut_sim::{
+    AppHandle, AppSpec, EchoAnswer, EchoConfig, EchoHandler, End, EnvelopeType, Outage, SentEnvelope, Sim,
+    SimConfig, Switches,
+};
 use tokio::time::{sleep, timeout};
 
 use super::DemoArgs;
@@ -18,6 +23,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Divides Slack's retry waits (about 1 s, 1 min, 5 min), so that a demo of half a minute sees them.
 const RETRY_SPEED: f64 = 60.0;
 
+/// How soon a refreshed socket is closed; Slack's own time is not confirmed.
+const CLOSE_AFTER: Duration = Duration::from_secs(1);
+
 /// One tenant of the demo.
 pub(super) struct DemoTenant {
     pub(super) id: String,
@@ -26,14 +34,14 @@ pub(super) struct DemoTenant {
 }
 
 impl DemoTenant {
-    /// Dedup ids of what its handler took.
-    pub(super) fn delivered(&self) -> BTreeSet<String> {
-        self.handler.accepted_ids()
+    /// Ids of the events its handler took.
+    pub(super) fn delivered(&self) -> BTreeSet<Arc<str>> {
+        self.handler.keys().into_iter().map(|(key, _)| key).collect()
     }
 
     /// Deliveries whose signature did not verify.
     pub(super) fn forged(&self) -> u64 {
-        self.handler.unverified()
+        self.handler.totals().refused
     }
 }
 
@@ -52,7 +60,11 @@ impl Stage {
         let directory = std::env::temp_dir().join(format!("taut-demo-{}", std::process::id()));
         make_directory(&directory)?;
         let sim = Sim::start(SimConfig {
-            switches: Switches { speed: RETRY_SPEED, ..Switches::default() },
+            switches: Switches {
+                speed: RETRY_SPEED,
+                close_after_disconnect: CLOSE_AFTER,
+                ..Switches::default()
+            },
             journal_envelopes_max: 4_000_000,
             ..SimConfig::default()
         });
@@ -65,15 +77,21 @@ impl Stage {
             let secret = format!("demo-signing-secret-{number}");
             write_secret(&directory.join(format!("{id}.app-token")), &spec.app_token)?;
             write_secret(&directory.join(format!("{id}.signing")), &secret)?;
-            let handler = EchoHandler::start(EchoConfig { signing_secret: secret, ..EchoConfig::default() })
-                .await
-                .map_err(|error| error.to_string())?;
+            let handler = EchoHandler::start(EchoConfig {
+                signing_secret: Some(secret.into()),
+                ..EchoConfig::default()
+            })
+            .await
+            .map_err(|error| error.to_string())?;
+            let errors = json!({"response_action": "errors", "errors": {"title": "too short"}});
+            handler.answer("view_submission", Some(EchoAnswer::json(&errors)));
             config.push_str(&tenant_config(&id, &handler.url()));
             tenants.push(DemoTenant { id, app: sim.add_app(spec), handler });
         }
         let config_file = directory.join("taut.toml");
         write_secret(&config_file, &config)?;
-        let program = std::env::current_exe().map_err(|error| format!("cannot find the taut binary: {error}"))?;
+        let program =
+            std::env::current_exe().map_err(|error| format!("cannot find the taut binary: {error}"))?;
         let worker = WorkerProcess::new(
             &program,
             &config_file,
@@ -86,7 +104,11 @@ impl Stage {
     /// Waits until every tenant has one socket that said hello.
     pub(super) async fn all_connected(&self, limit: Duration) -> Result<(), String> {
         for tenant in &self.tenants {
-            if !tenant.app.wait_until(limit, |app| app.connections().iter().any(|socket| socket.helloed)).await {
+            if !tenant
+                .app
+                .wait_until(limit, |app| app.connections().iter().any(|socket| socket.helloed))
+                .await
+            {
                 return Err(format!("{} did not connect within {limit:?}", tenant.id));
             }
         }
@@ -96,18 +118,29 @@ impl Stage {
     /// Resolves when any tenant has a socket that said hello.
     pub(super) async fn first_connected(&self) {
         let waits = self.tenants.iter().map(|tenant| {
-            Box::pin(tenant.app.wait_until(Duration::MAX, |app| app.connections().iter().any(|s| s.helloed)))
+            Box::pin(
+                tenant
+                    .app
+                    .wait_until(Duration::from_secs(60), |app| app.connections().iter().any(|s| s.helloed)),
+            )
         });
         futures::future::select_all(waits).await;
     }
 
-    /// Waits until every tenant's sockets of this moment are gone and newer ones live.
-    pub(super) async fn all_renewed(&self, limit: Duration) -> Result<(), String> {
+    /// Has Slack refresh every connection; waits until each tenant's sockets of this moment are gone and a newer one
+    /// lives.
+    pub(super) async fn refresh_all(&self, limit: Duration) -> Result<(), String> {
+        let sockets_of =
+            |app: &AppHandle| app.connections().iter().map(|socket| socket.id).collect::<BTreeSet<_>>();
+        let old: Vec<_> = self.tenants.iter().map(|tenant| sockets_of(&tenant.app)).collect();
         for tenant in &self.tenants {
-            let old: BTreeSet<u64> = tenant.app.connections().iter().map(|socket| socket.id).collect();
+            tenant.app.refresh();
+        }
+        for (tenant, old) in self.tenants.iter().zip(&old) {
             let renewed = |app: &AppHandle| {
                 let sockets = app.connections();
-                sockets.iter().any(|s| s.helloed && !old.contains(&s.id)) || old.len() > 1 && sockets.len() == 1
+                sockets.iter().any(|socket| socket.helloed)
+                    && !sockets.iter().any(|socket| old.contains(&socket.id))
             };
             if !tenant.app.wait_until(limit, renewed).await {
                 return Err(format!("{} did not renew its socket within {limit:?}", tenant.id));
@@ -146,14 +179,14 @@ impl Stage {
     /// Every handler answers 503.
     pub(super) fn handlers_down(&self) {
         for tenant in &self.tenants {
-            tenant.handler.set_outage(Some(Outage::Status(503)));
+            tenant.handler.outage(Outage::Status(503));
         }
     }
 
     /// Every handler works again.
     pub(super) fn handlers_up(&self) {
         for tenant in &self.tenants {
-            tenant.handler.set_outage(None);
+            tenant.handler.outage(Outage::None);
         }
     }
 
@@ -170,7 +203,7 @@ impl Stage {
                 sent: totals.produced,
                 acked: totals.acked,
                 backlog: own.map_or(0, |own| own.backlog_envelopes),
-                delivered: tenant.handler.accepted(),
+                delivered: tenant.handler.totals().keys,
                 ack_p50: percentile(&acks, 50),
                 ack_p90: percentile(&acks, 90),
             }
@@ -178,12 +211,18 @@ impl Stage {
         rows.collect()
     }
 
+    /// Every attempt at a tenant's events, from the journal.
+    pub(super) fn events(&self, tenant: &DemoTenant) -> Vec<SentEnvelope> {
+        let mut envelopes = self.sim.journal().envelopes(Some(tenant.app.id()));
+        envelopes.retain(|envelope| envelope.envelope_type == EnvelopeType::EventsApi);
+        envelopes
+    }
+
     /// How long the acks of a tenant's events took, sorted, by the simulated Slack's clock.
     pub(super) fn event_acks(&self, tenant: &DemoTenant) -> Vec<Duration> {
-        let envelopes = self.sim.journal().envelopes(Some(tenant.app.id()));
-        let mut acks: Vec<_> = envelopes
+        let mut acks: Vec<_> = self
+            .events(tenant)
             .iter()
-            .filter(|envelope| envelope.envelope_type.as_str() == "events_api")
             .filter_map(|envelope| match &envelope.end {
                 End::Acked(ack) => Some(ack.after),
                 End::Waiting | End::Missed(_) => None,

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
+
+use taut_sim::{End, SentEnvelope};
 
 use super::plan::Seen;
 use super::stage::Stage;
@@ -16,7 +19,7 @@ struct Line {
     delivered: usize,
     unacked: usize,
     /// Acked by the journal, never seen by the handler.
-    lost: Vec<String>,
+    lost: Vec<Arc<str>>,
     forged: u64,
 }
 
@@ -29,22 +32,24 @@ pub(super) struct Summary<'a> {
 
 impl<'a> Summary<'a> {
     pub(super) fn of(stage: &Stage, seen: &'a Seen) -> Self {
-        let journal = stage.sim.journal();
         let mut acks = Vec::new();
         let mut lines = Vec::new();
         for tenant in &stage.tenants {
-            let app = Some(tenant.app.id());
-            let acked: BTreeSet<String> = journal.acked_ids(app).iter().map(|id| id.to_string()).collect();
-            let unacked = journal.unacked_ids(app).len();
+            let events = stage.events(tenant);
+            let produced: BTreeSet<Arc<str>> =
+                events.iter().map(|event| Arc::clone(&event.dedup_id)).collect();
+            let is_acked = |event: &&SentEnvelope| matches!(event.end, End::Acked(_));
+            let acked: BTreeSet<_> =
+                events.iter().filter(is_acked).map(|event| Arc::clone(&event.dedup_id)).collect();
             let delivered = tenant.delivered();
             acks.extend(stage.event_acks(tenant));
             lines.push(Line {
                 tenant: tenant.id.clone(),
-                produced: acked.len() + unacked,
+                produced: produced.len(),
                 acked: acked.len(),
                 delivered: acked.intersection(&delivered).count(),
-                unacked,
-                lost: acked.difference(&delivered).cloned().collect(),
+                unacked: produced.len() - acked.len(),
+                lost: acked.difference(&delivered).map(Arc::clone).collect(),
                 forged: tenant.forged(),
             });
         }
@@ -56,7 +61,9 @@ impl<'a> Summary<'a> {
     pub(super) fn is_whole(&self) -> bool {
         let trips = &self.seen.round_trips;
         self.lines.iter().all(|line| line.lost.is_empty() && line.forged == 0 && line.unacked == 0)
-            && trips.iter().all(|trip| trip.after.is_some() && (!trip.wants_payload || trip.payload.is_some()))
+            && trips
+                .iter()
+                .all(|trip| trip.after.is_some() && (!trip.wants_payload || trip.payload.is_some()))
             && self.seen.settled
             && self.seen.drained
     }
@@ -75,18 +82,26 @@ impl<'a> Summary<'a> {
         }
         line(format_args!(
             "\n{:<12} {:>8} {:>8} {:>10} {:>8} {:>6}",
-            "tenant", "sent", "acked", "delivered", "unacked", "LOST"
+            "events of", "sent", "acked", "delivered", "unacked", "LOST"
         ));
         for l in &self.lines {
             line(format_args!(
                 "{:<12} {:>8} {:>8} {:>10} {:>8} {:>6}",
-                l.tenant, l.produced, l.acked, l.delivered, l.unacked, l.lost.len()
+                l.tenant,
+                l.produced,
+                l.acked,
+                l.delivered,
+                l.unacked,
+                l.lost.len()
             ));
         }
         let (p50, p90) = (percentile(&self.acks, 50), percentile(&self.acks, 90));
         line(format_args!("\nevent acks    p50 {}, p90 {} (stored on disk first)", millis(p50), millis(p90)));
         let seen = self.seen;
-        line(format_args!("refresh       {} connections, {:.3} s deaf", seen.refreshed, seen.deaf_by_refresh));
+        line(format_args!(
+            "refresh       {} connections, {:.3} s deaf",
+            seen.refreshed, seen.deaf_by_refresh
+        ));
         line(format_args!("outage        {} envelopes waited on disk", seen.backlog_at_outage));
         if let Some((first, last)) = seen.restart {
             line(format_args!("kill -9       first tenant back after {first:.2?}, all after {last:.2?}"));
@@ -101,7 +116,7 @@ impl<'a> Summary<'a> {
         let lost: usize = self.lines.iter().map(|line| line.lost.len()).sum();
         let acked: usize = self.lines.iter().map(|line| line.acked).sum();
         if lost > 0 {
-            let first = self.lines.iter().flat_map(|line| &line.lost).next().map_or("", String::as_str);
+            let first = self.lines.iter().flat_map(|line| &line.lost).next().map_or("", AsRef::as_ref);
             return format!("FAILED: {lost} of {acked} acked envelopes were lost, the first is {first}");
         }
         if self.is_whole() {

@@ -63,7 +63,8 @@ impl View {
         }
         let mut out = std::io::stdout().lock();
         // Up over what was drawn, then clear to the end of the screen.
-        let up = if self.lines_drawn > 0 { format!("\x1b[{}A\x1b[J", self.lines_drawn) } else { String::new() };
+        let up =
+            if self.lines_drawn > 0 { format!("\x1b[{}A\x1b[J", self.lines_drawn) } else { String::new() };
         self.lines_drawn = screen.lines().count();
         if out.write_all(format!("{up}{screen}").as_bytes()).and_then(|()| out.flush()).is_err() {
             // Nobody watches any more; the summary's exit code still counts.

@@ -30,7 +30,13 @@ pub struct WorkerProcess {
 impl WorkerProcess {
     /// A process not yet started: the binary, its configuration, where its log lines go, its admin socket.
     pub fn new(program: &Path, config: &Path, log: &Path, socket: &Path) -> Self {
-        Self { program: program.to_owned(), config: config.to_owned(), log: log.to_owned(), client: Worker::at(socket), child: None }
+        Self {
+            program: program.to_owned(),
+            config: config.to_owned(),
+            log: log.to_owned(),
+            client: Worker::at(socket),
+            child: None,
+        }
     }
 
     /// Starts the process and waits until it answers.
@@ -77,7 +83,9 @@ impl WorkerProcess {
     /// A sentence.
     pub async fn kill(&mut self) -> Result<(), String> {
         match &mut self.child {
-            Some(child) => child.kill().await.map_err(|error| format!("the worker could not be killed: {error}")),
+            Some(child) => {
+                child.kill().await.map_err(|error| format!("the worker could not be killed: {error}"))
+            }
             None => Ok(()),
         }
     }
@@ -90,7 +98,8 @@ impl WorkerProcess {
         let Some(mut child) = self.child.take() else { return Ok((false, Duration::ZERO)) };
         let asked = tokio::time::Instant::now();
         if let Some(pid) = child.id().and_then(|id| Pid::from_raw(id.cast_signed())) {
-            kill_process(pid, Signal::TERM).map_err(|error| format!("the worker could not be asked to stop: {error}"))?;
+            kill_process(pid, Signal::TERM)
+                .map_err(|error| format!("the worker could not be asked to stop: {error}"))?;
         }
         match tokio::time::timeout(STOP_MAX, child.wait()).await {
             Ok(Ok(status)) => Ok((status.success(), asked.elapsed())),

@@ -34,11 +34,18 @@ impl Readiness {
             reasons.push(NotReady { part: "store".into(), text });
         }
         let boards = seen.boards();
-        let unsettled: Vec<_> =
-            boards.iter().filter(|board| !board.status().settled).map(|board| board.tenant.as_str()).collect();
+        let unsettled: Vec<_> = boards
+            .iter()
+            .filter(|board| !board.status().settled)
+            .map(|board| board.tenant.as_str())
+            .collect();
         if !unsettled.is_empty() {
             let names = unsettled.iter().take(5).copied().collect::<Vec<_>>().join(", ");
-            let text = format!("{} of {} tenants wait for their first outcome: {names}", unsettled.len(), boards.len());
+            let text = format!(
+                "{} of {} tenants wait for their first outcome: {names}",
+                unsettled.len(),
+                boards.len()
+            );
             reasons.push(NotReady { part: "tenants".into(), text });
         }
         Self { ready: reasons.is_empty(), reasons }

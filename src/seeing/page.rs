@@ -36,7 +36,10 @@ impl Page {
     }
 
     fn line(&mut self, line: std::fmt::Arguments<'_>) {
-        self.text.write_fmt(line).and_then(|()| self.text.write_char('\n')).expect("a String takes every write");
+        self.text
+            .write_fmt(line)
+            .and_then(|()| self.text.write_char('\n'))
+            .expect("a String takes every write");
     }
 
     /// One family with the tenant as its only label; `None` leaves the tenant out.

@@ -47,7 +47,8 @@ impl Views {
 /// # Errors
 /// The system's, with the address.
 pub async fn bind(listen: &str) -> Result<(TcpListener, SocketAddr), String> {
-    let failed = |error: std::io::Error| format!("metrics.listen = \"{listen}\": cannot listen there: {error}");
+    let failed =
+        |error: std::io::Error| format!("metrics.listen = \"{listen}\": cannot listen there: {error}");
     let listener = TcpListener::bind(listen).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     Ok((listener, address))

@@ -151,6 +151,6 @@ pub async fn until(what: &str, holds: impl Fn() -> bool) {
 
 /// An echo handler that verifies deliveries with the tenant's secret.
 pub async fn echo(tenant: &str) -> EchoHandler {
-    let config = EchoConfig { signing_secret: signing_secret(tenant), ..EchoConfig::default() };
+    let config = EchoConfig { signing_secret: Some(signing_secret(tenant).into()), ..EchoConfig::default() };
     EchoHandler::start(config).await.expect("the echo handler listens")
 }
