@@ -24,7 +24,8 @@ pub struct SimConfig {
     pub journal_envelopes_max: usize,
     /// Notes the journal keeps; older ones are forgotten and counted.
     pub journal_notes_max: usize,
-    /// Unacked envelopes held per app; above it pushes are refused and counted.
+    /// Events and requests of one app without an end, those between two attempts included; above it pushes are refused
+    /// and counted.
     pub unacked_max: usize,
 }
 

@@ -16,7 +16,7 @@ use super::opening::fresh_uuid;
 use super::{App, AppState};
 use crate::clock::Tick;
 use crate::envelope::{self, EnvelopeType, Header, Push, Routing, Shape, Source};
-use crate::journal::{Ack, AckFlaw, End, Missed, NoteKind, SentEnvelope};
+use crate::journal::{End, Missed, SentEnvelope};
 use crate::shared::Shared;
 use crate::socket::Connection;
 use crate::template::Stamp;
@@ -68,29 +68,20 @@ pub(crate) struct Item {
     dedup_id: Arc<str>,
     envelope_id: Uuid,
     name: &'static str,
-    envelope_type: EnvelopeType,
-    accepts_payload: bool,
+    pub(super) envelope_type: EnvelopeType,
+    pub(super) accepts_payload: bool,
     payload: Bytes,
     shape: Shape,
-    attempt: u8,
-    waiter: Option<Waiter>,
+    pub(super) attempt: u8,
+    pub(super) waiter: Option<Waiter>,
 }
 
 /// Sent, not yet acked.
 #[derive(Debug)]
 pub(crate) struct Pending {
-    item: Item,
-    connection: Arc<Connection>,
-    sent_at: Instant,
-}
-
-/// An ack as read from a socket.
-#[derive(Debug)]
-pub(crate) struct AckFrame {
-    pub envelope_id: Uuid,
-    pub payload: Option<Bytes>,
-    pub frame_bytes: usize,
-    pub fragmented: bool,
+    pub(super) item: Item,
+    pub(super) connection: Arc<Connection>,
+    pub(super) sent_at: Instant,
 }
 
 impl App {
@@ -104,7 +95,7 @@ impl App {
         let mut state = self.state.lock();
         let item = self.item(sim, &mut state, push, waiter);
         let ids = (item.envelope_id, item.dedup_id.clone());
-        if state.pending.len() >= sim.unacked_max {
+        if state.pending.len() + state.retrying >= sim.unacked_max {
             sim.journal.count(&self.id, |totals| totals.refused += 1);
             answer(item.waiter, AckOutcome::Unacked { reason: Unanswered::Refused, attempts: 0 });
         } else {
@@ -115,6 +106,7 @@ impl App {
 
     pub(crate) fn retry(self: &Arc<Self>, sim: &Shared, mut item: Item) {
         let mut state = self.state.lock();
+        state.retrying = state.retrying.saturating_sub(1);
         if sim.switches.retry_with_new_envelope_id {
             item.envelope_id = fresh_uuid(&mut state.rng);
         }
@@ -236,6 +228,7 @@ impl App {
         }
         if let Some(wait) = wait {
             item.attempt += 1;
+            state.retrying += 1;
             sim.scheduler.retry(Instant::now() + wait, self, item);
             return;
         }
@@ -251,71 +244,6 @@ impl App {
             reason
         });
         answer(item.waiter, AckOutcome::Unacked { reason, attempts: item.attempt + 1 });
-    }
-
-    /// Judges one ack frame by the rules of the switches.
-    pub(crate) fn acked(&self, sim: &Shared, on: &Connection, frame: AckFrame) {
-        let AckFrame { envelope_id, payload, frame_bytes, fragmented } = frame;
-        let flaw = |flaw| sim.journal.flawed_ack(&self.id, Some(envelope_id), flaw, frame_bytes);
-        if fragmented && !sim.switches.accept_fragmented_acks {
-            return flaw(Some(AckFlaw::Fragmented));
-        }
-        if frame_bytes >= sim.switches.ack_bytes_limit {
-            return flaw(Some(AckFlaw::Oversize));
-        }
-        let now = Instant::now();
-        let mut state = self.state.lock();
-        let Some(pending) = state.pending.get(&envelope_id) else {
-            return flaw(None);
-        };
-        let after = now.saturating_duration_since(pending.sent_at);
-        let on_other_socket = pending.connection.id != on.id;
-        let unwanted_payload = payload.is_some() && !pending.item.accepts_payload;
-        if on_other_socket && !sim.switches.accept_ack_on_other_socket {
-            return flaw(Some(AckFlaw::OtherSocket));
-        }
-        if unwanted_payload {
-            flaw(Some(AckFlaw::UnwantedPayload));
-            if !sim.switches.accept_unwanted_payload {
-                return;
-            }
-        }
-        if after > sim.switches.ack_deadline {
-            return flaw(Some(AckFlaw::Late)); // the scheduler takes it as missed in a moment
-        }
-        let Some(Pending { item, connection, .. }) = state.pending.remove(&envelope_id) else { return };
-        if item.envelope_type == EnvelopeType::EventsApi {
-            self.count_hour(sim, &mut state, false);
-        }
-        connection.count_acked();
-        let ack = Ack {
-            after,
-            connection: on.id,
-            frame_bytes,
-            payload: payload.clone(),
-            on_other_socket,
-            unwanted_payload,
-        };
-        sim.journal.acked(&self.id, envelope_id, ack);
-        let outcome = AckOutcome::Acked { payload, after, on_connection: on.id, retry_attempt: item.attempt };
-        answer(item.waiter, outcome);
-    }
-
-    /// Slack switches off subscriptions when over 95 % of at least 1,000 attempts in an hour fail; here it is noted.
-    fn count_hour(&self, sim: &Shared, state: &mut AppState, failed: bool) {
-        const HOUR: Duration = Duration::from_secs(3_600);
-        let now = Instant::now();
-        let hour = &mut state.hour;
-        if now.saturating_duration_since(hour.began) >= HOUR {
-            *hour = super::Hour { began: now, attempts: 0, failed: 0, noted: false };
-        }
-        hour.attempts += 1;
-        hour.failed += u64::from(failed);
-        if !hour.noted && hour.attempts >= 1_000 && hour.failed * 100 > hour.attempts * 95 {
-            hour.noted = true;
-            let (attempts, failed) = (hour.attempts, hour.failed);
-            sim.journal.note(Some(&self.id), NoteKind::SubscriptionsWouldBeDisabled { attempts, failed });
-        }
     }
 }
 
@@ -342,7 +270,7 @@ fn pick(sim: &Shared, state: &mut AppState) -> Target {
     connections.iter().filter(fit).nth(chosen).cloned().map_or(Target::Ghost, Target::Socket)
 }
 
-fn answer(waiter: Option<Waiter>, outcome: AckOutcome) {
+pub(super) fn answer(waiter: Option<Waiter>, outcome: AckOutcome) {
     if let Some(waiter) = waiter {
         drop(waiter.send(outcome)); // nobody waits any more: that is the caller's choice
     }

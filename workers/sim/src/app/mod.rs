@@ -1,5 +1,6 @@
 //! One simulated Slack app: its settings, its sockets, and what it has not acked.
 
+mod acks;
 mod delivery;
 mod opening;
 
@@ -14,7 +15,8 @@ use rand::rngs::SmallRng;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-pub(crate) use delivery::{AckFrame, Item};
+pub(crate) use acks::AckFrame;
+pub(crate) use delivery::Item;
 pub use delivery::{AckOutcome, Unanswered};
 pub(crate) use opening::{OpenAnswer, Opening, Seat, SeatRefused};
 
@@ -62,6 +64,8 @@ pub(crate) struct AppState {
     opens: Bucket,
     last_upgrade: Option<Instant>,
     pending: HashMap<Uuid, delivery::Pending>,
+    /// Events that wait for their next attempt.
+    retrying: usize,
     last_tick: Tick,
     hour: Hour,
     scratch: String,
@@ -105,6 +109,7 @@ impl App {
             opens: Bucket { tokens: f64::from(sim.switches.opens_burst), refilled: now },
             last_upgrade: None,
             pending: HashMap::new(),
+            retrying: 0,
             last_tick: Tick { seconds: 0, micros: 0 },
             hour: Hour { began: now, attempts: 0, failed: 0, noted: false },
             scratch: String::new(),

@@ -89,6 +89,16 @@ async fn a_held_hello_comes_when_released_and_nothing_is_delivered_before() {
 }
 
 #[tokio::test]
+async fn texts_before_hello_come_before_it() {
+    let (sim, app) = sim_with(Switches::default()).await;
+    app.act(&Act::BeforeHello { texts: vec![r#"{"type":"early"}"#.into(), "null".into()] });
+    let mut socket = Socket::dial(&socket_url(&sim).await).await.unwrap();
+    assert_eq!(socket.json().await["type"], "early");
+    assert_eq!(socket.json().await, json!(null));
+    assert_eq!(socket.json().await["type"], "hello");
+}
+
+#[tokio::test]
 async fn odd_frames_arrive_as_sent() {
     let (sim, app) = sim_with(Switches::default()).await;
     let (mut socket, _) = Socket::connect(&sim).await;

@@ -50,6 +50,16 @@ async fn an_app_at_its_limit_refuses_pushes_and_says_so() {
         app.push(Sample::Message);
     }
     assert_eq!((app.totals().produced, app.totals().refused, app.unacked()), (2, 1, 2));
+
+    let waiting = sim.add_app(AppSpec::new("A0OTHER0001", "xapp-1-A0OTHER0001-1-ab"));
+    for _ in 0..3 {
+        waiting.push(Sample::Message);
+    }
+    assert_eq!(
+        (waiting.totals().refused, waiting.unacked()),
+        (1, 0),
+        "between two attempts they count as well"
+    );
 }
 
 #[tokio::test]

@@ -116,7 +116,7 @@ const fn finish(why: &'static str, orderly: bool) -> Finish {
 impl Session {
     fn begin(&mut self, opening: Opening) {
         match opening {
-            Opening::Hello => self.hello(),
+            Opening::Hello => self.connection.command(Command::Hello),
             Opening::Held => {}
             Opening::TooMany => {
                 if self.sim.switches.hello_before_too_many {
@@ -136,7 +136,7 @@ impl Session {
                 self.start_timers();
             }
             Opening::Fault(UpgradeFailure::DropAfterHello) => {
-                self.hello();
+                self.connection.command(Command::Hello);
                 self.connection.command(Command::Close { after: Duration::ZERO, style: CloseStyle::End });
             }
             Opening::Fault(
@@ -233,8 +233,8 @@ impl Session {
             let mut outbox = self.connection.outbox.lock();
             outbox.take_bytes(&mut self.outgoing);
             outbox.take_commands(&mut self.commands);
-            if self.phase == Phase::Closed {
-                self.outgoing.clear();
+            if self.phase != Phase::Open {
+                self.outgoing.clear(); // nothing follows a close frame
             }
             if self.outgoing.is_empty() && self.commands.is_empty() {
                 return None;
