@@ -38,7 +38,8 @@ const fn retry(code: &'static str, text: &'static str) -> Row {
 }
 
 /// Said of codes that a correct request never gets.
-const OUR_BUG: &str = "Slack calls taut's request wrong; that is a bug of taut or of something that rewrites requests on the way: report it";
+const OUR_BUG: &str = "Slack calls taut's request wrong; that is a bug of taut, or of something that rewrites \
+                       requests on the way: report it";
 
 /// Every code that is known.
 pub(super) const CODES: [Row; 35] = [
@@ -114,7 +115,8 @@ pub(super) const CODES: [Row; 35] = [
 ];
 
 /// Said of a code that is not in the table.
-pub(super) const UNKNOWN: &str = "taut does not know this code and keeps trying: look it up in Slack's documentation, then tell the app's admin";
+pub(super) const UNKNOWN: &str = "taut does not know this code and keeps trying: look it up in Slack's documentation, \
+                                  then tell the app's admin";
 
 /// Looks a code up.
 pub(super) fn find(code: &str) -> Option<Row> {

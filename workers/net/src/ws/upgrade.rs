@@ -20,7 +20,7 @@ pub enum UpgradeError {
     #[error(transparent)]
     Dial(#[from] DialError),
     /// The answer was not 101.
-    #[error("the upgrade was answered with {status}{}", if *.proxy_like { ": something between this host and Slack does not let WebSockets through" } else { "" })]
+    #[error("the upgrade was answered with {status}: {}", refuser(*.proxy_like))]
     Refused {
         /// Its status.
         status: u16,
@@ -76,6 +76,14 @@ fn request(url: &TicketUrl) -> Result<Request<()>, UpgradeError> {
     headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
     headers.insert(SEC_WEBSOCKET_KEY, HeaderValue::try_from(generate_key()).map_err(|_| broken("key"))?);
     Ok(request)
+}
+
+fn refuser(proxy_like: bool) -> &'static str {
+    if proxy_like {
+        "something between this host and Slack does not let WebSockets through; tell the network's owner"
+    } else {
+        "Slack's edge refuses at times, mostly when several sockets of one app open at once; it passes"
+    }
 }
 
 /// Whether a refusal looks like that of something in between. Slack's own refusals come from its edge, `envoy`, and
