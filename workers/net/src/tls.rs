@@ -2,14 +2,19 @@
 //!
 //! One [`ClientConfig`] serves every connection of a process, so that session tickets and memory are shared.
 
+mod issuer;
+mod verify;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustls::client::WebPkiServerVerifier;
 use rustls::crypto::aws_lc_rs;
 use rustls::{CertificateError, ClientConfig, RootCertStore};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 
+use self::verify::{Naming, UntrustedIssuer};
 use crate::dial::{DialFault, DialerError};
 
 /// TLS settings that trust the system's roots and those in `ca_files`. Blocks on files: call it at start-up, once.
@@ -34,12 +39,18 @@ pub fn client_config(ca_files: &[PathBuf]) -> Result<Arc<ClientConfig>, DialerEr
             "no CA certificates: no TLS connection can succeed; install ca-certificates or set network.ca_files"
         );
     }
-    let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
-        .map_err(|source| DialerError::Tls { source })?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(Arc::new(config))
+        .map_err(|source| DialerError::Tls { source })?;
+    if roots.is_empty() {
+        return Ok(Arc::new(builder.with_root_certificates(roots).with_no_client_auth()));
+    }
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
+        .build()
+        .expect("there are roots, and no revocation lists that could be wrong");
+    let naming = Arc::new(Naming(verifier));
+    Ok(Arc::new(builder.dangerous().with_custom_certificate_verifier(naming).with_no_client_auth()))
 }
 
 fn add_file(roots: &mut RootCertStore, path: &Path) -> Result<(), DialerError> {
@@ -68,7 +79,8 @@ pub(crate) fn fault(error: std::io::Error) -> DialFault {
 /// What to do about a refused certificate. rustls' list of reasons may grow: its own words then have to do.
 fn advice(reason: &CertificateError) -> &'static str {
     use CertificateError as Reason;
-    if *reason == Reason::UnknownIssuer {
+    let is_named = matches!(reason, Reason::Other(other) if other.0.is::<UntrustedIssuer>());
+    if is_named || *reason == Reason::UnknownIssuer {
         "no root that this host trusts has signed it; if a proxy inspects TLS, add its root to network.ca_files"
     } else if matches!(reason, Reason::NotValidForName | Reason::NotValidForNameContext { .. }) {
         "another host answered; check the name, the DNS and the proxy"

@@ -48,7 +48,11 @@ async fn unknown_ca_is_refused_with_a_hint() {
     let server = echo_over(PrivateCa::new().acceptor("localhost")).await;
     let error = dialer().dial(&localhost(&server), Way::Direct).await.expect_err("untrusted");
     assert_eq!((error.step, error.host.as_str()), (Step::Tls, "localhost"));
-    assert!(complaint(&error.kind).contains("network.ca_files"), "{error}");
+    let complaint = complaint(&error.kind);
+    assert!(
+        complaint.contains("CN=Corp Inspection Root") && complaint.contains("network.ca_files"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
