@@ -46,12 +46,12 @@ pub(crate) struct Shared {
     pub(crate) tasks: TaskTracker,
     pub(crate) requests: Arc<Semaphore>,
     pub(crate) recent: Mutex<Recent<tokio::sync::watch::Receiver<Option<Decided>>>>,
-    released: Mutex<Released>,
+    pub(crate) released: Mutex<Released>,
 }
 
 /// Requests whose bare ack went out before their handler took them.
 #[derive(Default)]
-struct Released {
+pub(crate) struct Released {
     /// Their first attempt is still under way: the backlog shows them, the delivery task leaves them alone.
     /// Bounded by [`REQUESTS_MAX`].
     held: HashSet<Seq>,
@@ -60,39 +60,6 @@ struct Released {
 }
 
 impl Shared {
-    #[expect(clippy::too_many_arguments, reason = "the parts of one struct, named at the only call")]
-    pub(crate) fn new(
-        tenant: TenantId,
-        routes: Vec<Route>,
-        removed: Vec<(u8, RouteName)>,
-        router: Arc<Router>,
-        (log, dead_letters): (Arc<dyn Log>, Arc<dyn DeadLetters>),
-        signer: Signer,
-        (outside, loopback_response_urls): (HttpClient, bool),
-        (board, clock, metrics): (Arc<Board>, Arc<dyn Clock>, DeliveryMetrics),
-    ) -> Self {
-        Self {
-            tenant,
-            routes,
-            removed,
-            router,
-            log,
-            dead_letters,
-            signer,
-            outside,
-            loopback_response_urls,
-            board,
-            clock,
-            metrics,
-            wake: Arc::default(),
-            stop: CancellationToken::new(),
-            tasks: TaskTracker::new(),
-            requests: Arc::new(Semaphore::new(REQUESTS_MAX)),
-            recent: Mutex::default(),
-            released: Mutex::default(),
-        }
-    }
-
     /// The one route in `bits`, if it is configured.
     pub(crate) fn route_of(&self, bits: RouteBits) -> Option<&Route> {
         self.routes.iter().find(|route| !bits.is_empty() && route.bit == bits)

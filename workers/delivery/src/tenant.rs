@@ -6,12 +6,16 @@ mod task;
 
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use taut_core::config::DeliveryConfig;
 use taut_core::log::{DeadLetters, Log};
 use taut_core::request::Requests;
 use taut_core::{Board, Clock, Epoch, Moment, RouteName, TenantId};
 use taut_net::http::HttpClient;
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use self::task::Task;
 use crate::desk::RequestDesk;
@@ -19,7 +23,7 @@ use crate::metrics::DeliveryMetrics;
 use crate::pure::health::Down;
 use crate::route::{BadRoute, Route};
 use crate::router::{RouteSpec, Router};
-use crate::shared::Shared;
+use crate::shared::{REQUESTS_MAX, Shared};
 use crate::signer::Signer;
 
 /// What one tenant's delivery is made of.
@@ -64,21 +68,31 @@ impl TenantDelivery {
     /// [`BadRoute`] if a target cannot be used; nothing was started.
     pub fn spawn(deps: DeliveryDeps) -> Result<DeliveryHandle, BadRoute> {
         let router = Arc::new(Router::new(&deps.routes));
-        let routes = deps.routes.iter().map(|spec| {
+        let route_of = |spec: &RouteSpec| {
             let client = if spec.config.proxy { &deps.outside } else { &deps.http };
             Route::new(spec, &deps.tenant, deps.epoch, client.clone(), &deps.config)
+        };
+        let built = deps.routes.iter().map(route_of).collect::<Result<Vec<_>, _>>()?;
+        let shared = Arc::new(Shared {
+            tenant: deps.tenant,
+            routes: built,
+            removed: deps.removed,
+            router: Arc::clone(&router),
+            log: deps.log,
+            dead_letters: deps.dead_letters,
+            signer: deps.signer,
+            outside: deps.outside,
+            loopback_response_urls: deps.loopback_response_urls,
+            board: deps.board,
+            clock: deps.clock,
+            metrics: deps.metrics,
+            wake: Arc::default(),
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            requests: Arc::new(Semaphore::new(REQUESTS_MAX)),
+            recent: Mutex::default(),
+            released: Mutex::default(),
         });
-        let routes = routes.collect::<Result<Vec<_>, _>>()?;
-        let shared = Arc::new(Shared::new(
-            deps.tenant,
-            routes,
-            deps.removed,
-            Arc::clone(&router),
-            (deps.log, deps.dead_letters),
-            deps.signer,
-            (deps.outside, deps.loopback_response_urls),
-            (deps.board, deps.clock, deps.metrics),
-        ));
         let task = tokio::spawn(Task::new(Arc::clone(&shared)).run());
         Ok(DeliveryHandle { shared, router, task, end: None })
     }

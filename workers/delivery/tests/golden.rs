@@ -72,8 +72,9 @@ fn request(case: &Case) -> Vec<u8> {
         .filter(|(name, _)| !name.starts_with("taut-") && name != "idempotency-key")
         .collect();
     lines.insert("content-length".into(), shaped.body.len().to_string());
-    let lines: String = lines.iter().map(|(name, value)| format!("{name}: {value}\n")).collect();
-    [format!("POST /slack/events HTTP/1.1\n{lines}\n").as_bytes(), &shaped.body].concat()
+    let lines: Vec<_> = lines.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+    let head = format!("POST /slack/events HTTP/1.1\n{}\n\n", lines.join("\n"));
+    [head.as_bytes(), &shaped.body].concat()
 }
 
 /// Header names in lower case: names have none that matters.

@@ -200,17 +200,14 @@ impl Course {
     /// Records that the bare ack is owed, then acks bare.
     async fn defer(&mut self, seq: Seq, answer: oneshot::Sender<Answer>) -> Option<Seq> {
         self.shared.hold(seq);
-        match self.shared.log.change(&self.shared.tenant, vec![Change::Release { seq }]).await {
-            Ok(()) => {
-                self.say(answer, Answer { ack: AckChoice::Bare, settle: None });
-                Some(seq)
-            }
-            Err(_) => {
-                self.shared.unhold(seq);
-                self.say(answer, silent(SilentReason::NotStored));
-                None
-            }
+        let released = self.shared.log.change(&self.shared.tenant, vec![Change::Release { seq }]).await;
+        if released.is_err() {
+            self.shared.unhold(seq);
+            self.say(answer, silent(SilentReason::NotStored));
+            return None;
         }
+        self.say(answer, Answer { ack: AckChoice::Bare, settle: None });
+        Some(seq)
     }
 
     /// Hands the answer to intake and to the duplicates.

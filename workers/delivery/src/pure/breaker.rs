@@ -10,7 +10,7 @@ use super::schedule::Retry;
 pub const PROBE_PAUSE_MAX: Duration = Duration::from_secs(15);
 
 /// A probe that was never heard of again counts as lost after this long, and the next one may go.
-pub const PROBE_LOST_AFTER: Duration = Duration::from_mins(1);
+pub const PROBE_LOST_AFTER: Duration = Duration::from_secs(60);
 
 /// What an attempt may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

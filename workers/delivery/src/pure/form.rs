@@ -95,15 +95,12 @@ fn without_surrogates(bytes: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(bytes.len());
     let mut rest = bytes;
     while let Some((&first, tail)) = rest.split_first() {
-        match rest {
-            [0xED, 0xA0..=0xBF, _, after @ ..] => {
-                out.extend("\u{FFFD}".as_bytes());
-                rest = after;
-            }
-            _ => {
-                out.push(first);
-                rest = tail;
-            }
+        if let [0xED, 0xA0..=0xBF, _, after @ ..] = rest {
+            out.extend("\u{FFFD}".as_bytes());
+            rest = after;
+        } else {
+            out.push(first);
+            rest = tail;
         }
     }
     out

@@ -6,6 +6,7 @@
 //! none    10   11         no key: never wait for each other
 //! ```
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use taut_core::{Moment, Seq};
@@ -69,19 +70,17 @@ impl<T> Lanes<T> {
         if self.jobs.contains_key(&seq) {
             return false;
         }
-        let place = match key {
-            Some(key) => match self.behind.get_mut(&key) {
-                Some(queue) => {
-                    queue.push_back(seq);
-                    Place::Behind
-                }
-                None => {
-                    self.behind.insert(key, VecDeque::new());
-                    Place::Due(now)
-                }
-            },
-            None => Place::Due(now),
-        };
+        let lane = key.and_then(|key| match self.behind.entry(key) {
+            Entry::Occupied(lane) => Some(lane.into_mut()),
+            Entry::Vacant(lane) => {
+                lane.insert(VecDeque::new());
+                None
+            }
+        });
+        let place = lane.map_or(Place::Due(now), |behind| {
+            behind.push_back(seq);
+            Place::Behind
+        });
         if let Place::Due(at) = place {
             self.due.insert((at, seq));
         }

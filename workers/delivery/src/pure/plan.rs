@@ -184,7 +184,7 @@ impl Plan {
         health: &mut Health,
         now: Moment,
         wall: WallMs,
-        ended: Ended,
+        ended: &Ended,
         random: u32,
     ) -> (After, Option<Turn>) {
         let turn = health.note(now, ended.verdict, ended.probe, random);
@@ -195,11 +195,11 @@ impl Plan {
             Verdict::Done => self.commit(ended.seq, now, Outcome::Delivered),
             Verdict::Unhandled => self.commit(ended.seq, now, Outcome::Unhandled),
             Verdict::Poison => {
-                self.note_failure(&ended, wall);
+                self.note_failure(ended, wall);
                 After::Bury(DeadReason::Poison)
             }
             Verdict::TargetFault | Verdict::Transient { .. } => {
-                self.failed(health.successes(), now, wall, &ended, random)
+                self.failed(health.successes(), now, wall, ended, random)
             }
         };
         (after, turn)

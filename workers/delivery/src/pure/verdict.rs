@@ -11,7 +11,7 @@
 use std::time::Duration;
 
 /// Longest `Retry-After` that is honoured.
-pub const RETRY_AFTER_MAX: Duration = Duration::from_mins(10);
+pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(600);
 
 /// A 404 without body this late comes from a handler that never acked (Bolt JS gives up after 3.0 s), not from a
 /// wrong path.

@@ -258,11 +258,11 @@ impl Task {
         let route = &shared.routes[lane];
         let (now, wall) = (shared.clock.now(), shared.clock.wall());
         let Posted { verdict, words, answer } = posted;
-        let ended = Ended { seq, probe, verdict, words: words.clone() };
+        let ended = Ended { seq, probe, verdict, words };
         let plan = &mut self.lanes[lane].plan;
-        let (after, turn) = plan.ended(&mut route.health.lock(), now, wall, ended, rand::random());
+        let (after, turn) = plan.ended(&mut route.health.lock(), now, wall, &ended, rand::random());
         shared.board.counters.attempts.at(verdict.name()).one();
-        shared.tell(route, turn, &words);
+        shared.tell(route, turn, &ended.words);
         match after {
             After::Commit(outcome) => {
                 self.pending.push(Change::Commit { seq, routes: route.bit, outcome });

@@ -83,8 +83,8 @@ impl Bench {
             loopback_response_urls: true,
         })
         .expect("usable routes");
-        let (router, requests) = (handle.router(), handle.requests());
-        Self { log, dead, board, handle, router, requests }
+        let requests = handle.requests();
+        Self { router: handle.router(), log, dead, board, handle, requests }
     }
 
     /// Stores an envelope as intake does.

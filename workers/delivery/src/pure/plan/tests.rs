@@ -51,7 +51,7 @@ impl Bench {
 
     fn end_with(&mut self, seq: u64, verdict: Verdict, probe: bool) -> After {
         let ended = Ended { seq: Seq(seq), probe, verdict, words: verdict.name().into() };
-        self.plan.ended(&mut self.health, self.now, self.wall, ended, u32::MAX).0
+        self.plan.ended(&mut self.health, self.now, self.wall, &ended, u32::MAX).0
     }
 
     /// Waits for the next step that starts something.
@@ -103,7 +103,7 @@ fn attempts_count_only_while_others_succeed() {
 fn the_notes_keep_the_last_attempts_only() {
     let mut bench = Bench::new();
     bench.offer(1, 7);
-    for _ in 0..(ATTEMPT_NOTES_MAX + 1) {
+    for _ in 0..=ATTEMPT_NOTES_MAX {
         bench.started();
         bench.end(1, Verdict::Transient { retry_after: Some(Duration::ZERO) });
     }
