@@ -24,7 +24,7 @@ use taut_vault::AppToken;
 use tokio::sync::mpsc;
 use tracing::debug;
 
-use self::ack::Ack;
+pub(crate) use self::ack::Ack;
 use self::flight::Flight;
 use crate::pure::line::{CloseWhy, Event, Generation};
 use crate::pure::liveness::{Liveness, Verdict};
@@ -38,7 +38,7 @@ const READ_ON: Duration = Duration::from_secs(1);
 /// After its socket is gone, a task waits so long for what is in flight: beyond it no ack is of use.
 const FINISH_MAX: Duration = Duration::from_secs(3);
 /// Slack's own deadline for an ack (<https://docs.slack.dev/apis/events-api/using-socket-mode>).
-const ACK_DEADLINE: Duration = Duration::from_secs(3);
+pub(crate) const ACK_DEADLINE: Duration = Duration::from_secs(3);
 /// WebSocket close codes.
 const CLOSE_NORMAL: u16 = 1000;
 const CLOSE_TOO_LARGE: u16 = 1009;
@@ -201,7 +201,7 @@ impl Socket {
     /// Reading waits while too much is unacked, and at the end of a polite close until all is acked.
     fn is_reading(&self) -> bool {
         let room = self.flight.unacked() < self.shared.config.unacked_max as usize;
-        room && !(matches!(self.phase, Phase::Retiring(_)) && !self.flight.has_requests())
+        room && (self.flight.has_requests() || !matches!(self.phase, Phase::Retiring(_)))
     }
 
     async fn close_in_steps(&mut self, ws: &mut WebSocket) -> Option<End> {

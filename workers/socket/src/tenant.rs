@@ -7,25 +7,26 @@ use taut_core::{AppId, Moment, Reason, TenantState, WallMs};
 use taut_net::retry::Backoff;
 use taut_vault::AppToken;
 use tokio::sync::mpsc;
-use tokio::task::{Id, JoinError, JoinSet};
+use tokio::task::{Id, JoinSet};
 use tracing::{error, info, warn};
 
 use crate::handle::{ClaimApp, Wishes};
 use crate::pure::deaf::Deaf;
+use crate::pure::late::LateAcks;
 use crate::pure::line::{Alarm, CloseWhy, Delays, Desired, Event, Generation, Input, Line, Output, Rules};
 use crate::shared::Shared;
-use crate::socket::{self, Link, Order, Report};
+use crate::socket::{self, ACK_DEADLINE, Ack, Link, Order, Report};
 
 /// First pause between attempts to open a socket; doubles, jittered …
 const RETRY_FIRST: Duration = Duration::from_secs(1);
 /// … up to this.
-const RETRY_MAX: Duration = Duration::from_secs(120);
+const RETRY_MAX: Duration = Duration::from_mins(2);
 /// Reports of sockets not yet taken; a socket that finds no room waits.
 const REPORTS_MAX: usize = 32;
 /// Orders a socket has not yet taken: late acks are given up beyond.
 const ORDERS_MAX: usize = 32;
 /// Without anything to wait for, the line looks again after this.
-const IDLE: Duration = Duration::from_secs(3600);
+const IDLE: Duration = Duration::from_hours(1);
 
 impl Delays for Backoff {
     fn next_delay(&mut self) -> Duration {
@@ -62,6 +63,7 @@ pub(crate) struct Tenant {
     line: Line<Backoff>,
     /// The socket that late acks go to.
     current: Option<Generation>,
+    late: LateAcks<Box<Ack>>,
     deaf: Deaf,
     sockets: JoinSet<()>,
     slots: Vec<Slot>,
@@ -75,16 +77,17 @@ impl Tenant {
     pub(crate) fn new(shared: Arc<Shared>, setup: Setup, wishes: Arc<Wishes>) -> Self {
         let rules =
             Rules { hello_timeout: shared.config.hello_timeout.0, app_id: setup.app_id, seed: setup.seed };
-        if let Some(since) = setup.deaf_since {
-            let gap = shared.clock.wall().since(since);
-            shared.board.counters.deaf_ms.add(millis(gap));
+        let deaf_since = setup.deaf_since.filter(|_| setup.desired == Desired::Connected);
+        if let Some(since) = deaf_since {
+            shared.board.counters.deaf_ms.add(millis(shared.clock.wall().since(since)));
         }
-        let deaf = Deaf::new(shared.clock.now(), setup.deaf_since.is_some());
+        let deaf = Deaf::new(shared.clock.now(), deaf_since.is_some());
         Self {
             line: Line::new(rules, Backoff::new(RETRY_FIRST, RETRY_MAX, setup.seed)),
             wishes,
             token: Arc::new(setup.app_token),
             current: None,
+            late: LateAcks::new(ACK_DEADLINE),
             deaf,
             sockets: JoinSet::new(),
             slots: Vec::new(),
@@ -105,7 +108,10 @@ impl Tenant {
                 biased;
                 () = wishes.changed.notified() => self.on_wishes(),
                 Some(report) = self.reports.1.recv() => self.on_report(*report),
-                Some(ended) = self.sockets.join_next_with_id() => self.on_ended(ended),
+                Some(ended) = self.sockets.join_next_with_id() => match ended {
+                    Ok((task, ())) => self.on_ended(task, false),
+                    Err(error) => self.on_ended(error.id(), error.is_panic()),
+                },
                 () = tokio::time::sleep(pause) => self.feed(Input::Tick),
             }
         }
@@ -114,7 +120,7 @@ impl Tenant {
     /// How long nothing is to be done by itself.
     fn pause(&self) -> Duration {
         let now = self.shared.clock.now();
-        let next = self.line.wake_at().into_iter().chain(self.drain_by).min();
+        let next = self.line.wake_at().into_iter().chain(self.drain_by).chain(self.late.next_expiry()).min();
         next.map_or(IDLE, |at| now.until(at).min(IDLE))
     }
 
@@ -147,24 +153,34 @@ impl Tenant {
         match report {
             Report::Event(generation, event) => self.feed(Input::Socket(generation, event)),
             Report::LateAck(ack) => {
-                let slot = self.current.and_then(|current| self.slot(current));
-                let unsent = match slot.map(|slot| slot.orders.try_send(Order::Ack(ack))) {
-                    Some(Ok(())) => false,
-                    Some(Err(_)) | None => true,
-                };
-                if unsent {
-                    // The ack itself, dropped with the order, settles its request as not written.
-                    self.shared.board.counters.requests_cut.one();
-                }
+                let given_up = self.late.push(ack.received, ack);
+                self.send_late(given_up);
             }
         }
     }
 
-    fn on_ended(&mut self, ended: Result<(Id, ()), JoinError>) {
-        let (task, panicked) = match &ended {
-            Ok((task, ())) => (*task, false),
-            Err(error) => (error.id(), error.is_panic()),
-        };
+    /// Late acks go to the current socket, wait for the next one, or are cut where none will come in time.
+    fn send_late(&mut self, given_up: Option<Box<Ack>>) {
+        let mut cut: Vec<_> = given_up.into_iter().collect();
+        cut.extend(self.late.expired(self.shared.clock.now()));
+        let slot = self.slots.iter().find(|slot| Some(slot.generation) == self.current);
+        if let Some(slot) = slot {
+            for ack in self.late.take() {
+                if let Err(refused) = slot.orders.try_send(Order::Ack(ack))
+                    && let Order::Ack(ack) = refused.into_inner()
+                {
+                    cut.push(ack);
+                }
+            }
+        } else if !self.line.is_wanted() {
+            cut.extend(self.late.take());
+        }
+        for ack in cut {
+            ack.cut(&self.shared);
+        }
+    }
+
+    fn on_ended(&mut self, task: Id, panicked: bool) {
         let Some(index) = self.slots.iter().position(|slot| slot.task == task) else { return };
         let generation = self.slots.swap_remove(index).generation;
         if panicked {
@@ -184,6 +200,7 @@ impl Tenant {
             }
         }
         self.note();
+        self.send_late(None);
     }
 
     /// Does one thing; the machine's next input, if it follows at once.
@@ -231,8 +248,8 @@ impl Tenant {
 
     fn order(&self, generation: Generation, order: Order) {
         let Some(slot) = self.slot(generation) else { return };
-        if slot.orders.try_send(order).is_err() {
-            // It takes no orders any more: either it is done, or it is stuck.
+        if let Err(mpsc::error::TrySendError::Full(_)) = slot.orders.try_send(order) {
+            // A socket that takes no orders is stuck. One whose inbox is closed is winding up by itself.
             slot.abort.abort();
         }
     }

@@ -15,6 +15,7 @@
 
 mod ghosts;
 mod input;
+mod leaving;
 mod machine;
 mod stand;
 #[cfg(test)]
@@ -32,7 +33,7 @@ pub(crate) use self::input::{
 use self::stand::{Show, Stand};
 
 /// A socket that has been live for so long is stable: back-off starts over.
-const STABLE_AFTER: Duration = Duration::from_secs(60);
+const STABLE_AFTER: Duration = Duration::from_mins(1);
 /// Slack closes a socket about 10 s after its `warning`; we wait so long before we do it.
 const ANNOUNCED_CLOSE_MAX: Duration = Duration::from_secs(20);
 /// A polite close: 3 s for requests, 1 s to read on, and slack for writes.

@@ -129,12 +129,11 @@ impl Socket {
             self.envelope_seen = true;
             self.news.push(Event::EnvelopeSeen);
         }
-        let board = Arc::clone(&self.shared.board);
         let kind = envelope.kind;
-        board.counters.received.at(kind.name()).one();
+        self.shared.board.counters.received.at(kind.name()).one();
         let facts = envelope.facts();
         if self.is_foreign(facts.api_app_id.as_deref()) {
-            board.counters.refused.at("foreign_app").one();
+            self.shared.board.counters.refused.at("foreign_app").one();
             if let Some(held_back) = self.foreign.pass(batch.now) {
                 let tenant = &self.shared.tenant;
                 error!(%tenant, held_back, "an envelope of another app came over this tenant's socket; not acked");
@@ -162,7 +161,7 @@ impl Socket {
             self.on_request(batch, envelope, entry);
         } else {
             if routed.routes.is_empty() {
-                board.counters.unrouted.one();
+                self.shared.board.counters.unrouted.one();
             }
             batch.entries.push(NewEntry { answering: RouteBits::NONE, ..entry });
             batch.owed.push(Owed { envelope_id: envelope.envelope_id, kind });

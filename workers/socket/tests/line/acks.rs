@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use taut_core::request::AckChoice;
 use taut_core::{Kind, RouteBits};
 use taut_sim::{AckOutcome, EnvelopeType, Push, Sample, Switches};
 use taut_socket::Routed;
@@ -141,7 +142,7 @@ async fn an_ack_whose_socket_died_goes_out_on_its_replacement() {
             Setup { switches: Switches { speed: 0.001, ..Switches::default() }, ..Setup::default() };
         setup.slack.ack_on_replacement = allowed;
         let rig = Rig::connected_with(setup).await;
-        rig.handler.answer(taut_core::request::AckChoice::Bare, Duration::from_millis(700));
+        rig.handler.answer(AckChoice::Bare, Duration::from_millis(700));
         let pushed = rig.app.push(Sample::BlockActions);
         rig.until("the handler", |rig| rig.board.counters.received.total() == 1).await;
         rig.app.reset_tcp();
@@ -151,4 +152,32 @@ async fn an_ack_whose_socket_died_goes_out_on_its_replacement() {
         assert_eq!(rig.handler.settled(), [allowed]);
         assert_eq!(rig.board.counters.requests_cut.get(), u64::from(!allowed));
     }
+}
+
+#[tokio::test]
+async fn a_late_ack_waits_for_the_next_hello_as_long_as_slack_waits_for_it() {
+    let rig = Rig::connected().await;
+    rig.handler.answer(AckChoice::Bare, Duration::from_millis(100));
+    rig.app.hold_hello();
+    let pushed = rig.app.push(Sample::SlashCommand);
+    rig.until("the handler", |rig| rig.board.counters.received.total() == 1).await;
+    rig.app.reset_tcp();
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    assert!(rig.handler.settled().is_empty());
+    rig.app.release_hello();
+    let outcome = pushed.wait_ack(crate::rig::SOON).await;
+    assert!(matches!(outcome, AckOutcome::Acked { .. }), "{outcome:?}");
+    assert_eq!(rig.handler.settled(), [true]);
+}
+
+#[tokio::test]
+async fn a_late_ack_that_no_socket_takes_in_time_settles_its_request() {
+    let rig = Rig::connected().await;
+    rig.app.hold_hello();
+    rig.handler.answer(AckChoice::Bare, Duration::from_millis(100));
+    let _pushed = rig.app.push(Sample::SlashCommand);
+    rig.until("the handler", |rig| rig.board.counters.received.total() == 1).await;
+    rig.app.reset_tcp();
+    rig.until("the settling", |rig| rig.handler.settled() == [false]).await;
+    assert_eq!(rig.board.counters.requests_cut.get(), 1);
 }

@@ -4,6 +4,7 @@ mod acks;
 mod hostile;
 mod log;
 mod opening;
+mod panics;
 mod replacing;
 mod requests;
 mod rig;

@@ -40,6 +40,18 @@ async fn bad_answers_to_open_are_tried_again() {
 }
 
 #[tokio::test]
+async fn steps_that_never_end_are_given_up_and_tried_again() {
+    let patient = || Setup { patience: span(200), ..Setup::default() };
+    let rig = prepared(patient(), |app| app.fail_next_opens(1, OpenFailure::Hang)).await;
+    rig.wait("connected").await;
+    assert_eq!((rig.opens(), rig.board.counters.socket_opens.at("retry").get()), (2, 1));
+
+    let rig = prepared(patient(), |app| app.fail_next_upgrades(1, UpgradeFailure::Hang)).await;
+    rig.wait("connected").await;
+    assert_eq!((rig.opens(), rig.board.counters.socket_opens.at("dial_failed").get()), (2, 1));
+}
+
+#[tokio::test]
 async fn an_answer_without_content_type_connects() {
     let rig = prepared(Setup::default(), |app| app.fail_next_opens(1, OpenFailure::NoContentType)).await;
     rig.wait("connected").await;
@@ -116,7 +128,7 @@ async fn the_app_is_learnt_from_the_first_hello_and_a_taken_one_parks() {
     let rig = Rig::connected_with(Setup { app_id: None, ..Setup::default() }).await;
     assert_eq!(rig.board.status().app_id.map(|id| id.to_string()).as_deref(), Some(APP));
 
-    let rig = Rig::start(Setup { app_id: None, ours: false, ..Setup::default() }).await;
+    let rig = Rig::start(Setup { app_id: None, ours: Some(false), ..Setup::default() }).await;
     rig.wait("parked: duplicate_app").await;
 }
 

@@ -91,7 +91,7 @@ async fn a_drain_acks_what_is_stored_and_ends_the_line() {
 #[tokio::test]
 async fn a_drain_is_bounded_by_its_deadline() {
     let mut rig = Rig::connected().await;
-    rig.handler.answer(AckChoice::Bare, Duration::from_secs(60));
+    rig.handler.answer(AckChoice::Bare, Duration::from_mins(1));
     let _pushed = rig.app.push(Sample::SlashCommand);
     rig.until("the request", |rig| rig.board.counters.received.total() == 1).await;
     let deadline = BootClock.now() + Duration::from_millis(300);

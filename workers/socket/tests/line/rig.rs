@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use taut_core::config::{NetworkConfig, OpenRate, SlackConfig, Span};
+use taut_core::config::{Deadlines, NetworkConfig, OpenRate, SlackConfig, Span};
 use taut_core::log::Append;
 use taut_core::request::{AckChoice, Answer, NewRequest, Requests, SilentReason};
 use taut_core::{AppId, Board, Clock, RouteBits, TenantId, WallMs};
@@ -31,6 +31,7 @@ pub(crate) const TOKEN: &str = "xapp-1-A0ACME0001-1-a";
 pub(crate) struct Script {
     pub(crate) ack: AckChoice,
     pub(crate) after: Duration,
+    pub(crate) panics: bool,
 }
 
 /// Delivery's side, scripted. Keeps what `settle` said.
@@ -42,7 +43,7 @@ pub(crate) struct Handler {
 
 impl Handler {
     pub(crate) fn answer(&self, ack: AckChoice, after: Duration) {
-        *self.script.lock().expect("no panic holds it") = Script { ack, after };
+        *self.script.lock().expect("no panic holds it") = Script { ack, after, panics: false };
     }
 
     pub(crate) fn settled(&self) -> Vec<bool> {
@@ -54,6 +55,7 @@ impl Requests for Handler {
     fn begin(&self, request: NewRequest) -> BoxFuture<'static, Answer> {
         self.begun.fetch_add(1, Relaxed);
         let script = self.script.lock().expect("no panic holds it").clone();
+        assert!(!script.panics, "as the test wants it");
         let settled = Arc::clone(&self.settled);
         async move {
             tokio::time::sleep(script.after).await;
@@ -82,9 +84,12 @@ pub(crate) struct Rig {
 pub(crate) struct Setup {
     pub(crate) switches: Switches,
     pub(crate) slack: SlackConfig,
+    /// How long a call of the Web API and an upgrade may take.
+    pub(crate) patience: Span,
     pub(crate) app_id: Option<&'static str>,
     pub(crate) desired: Desired,
-    pub(crate) ours: bool,
+    /// What claiming the app says; `None` panics.
+    pub(crate) ours: Option<bool>,
 }
 
 impl Default for Setup {
@@ -92,9 +97,10 @@ impl Default for Setup {
         Self {
             switches: Switches::default(),
             slack: SlackConfig::default(),
+            patience: span(5000),
             app_id: Some(APP),
             desired: Desired::Connected,
-            ours: true,
+            ours: Some(true),
         }
     }
 }
@@ -137,9 +143,11 @@ impl Rig {
     pub(crate) fn over(sim: Sim, app: AppHandle, setup: Setup) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(BootClock);
         let tenant = TenantId::new("acme").expect("a tenant id");
-        let dialer = Dialer::new(&NetworkConfig::default(), None).expect("a dialer");
+        let deadlines = Deadlines { upgrade: setup.patience, ..Deadlines::default() };
+        let network = NetworkConfig { deadlines, ..NetworkConfig::default() };
+        let dialer = Dialer::new(&network, None).expect("a dialer");
         let http = HttpClient::new(dialer.clone(), Way::Outside, HttpLimits::default());
-        let script = Script { ack: AckChoice::Bare, after: Duration::ZERO };
+        let script = Script { ack: AckChoice::Bare, after: Duration::ZERO, panics: false };
         let handler = Arc::new(Handler {
             script: Mutex::new(script),
             settled: Arc::default(),
@@ -155,7 +163,7 @@ impl Rig {
             app_token: token(TOKEN),
             app_id: setup.app_id.map(|id| AppId::new(id).expect("an app id")),
             desired: setup.desired,
-            api: SlackApi::new(http, &sim.api_url()).expect("an API URL"),
+            api: SlackApi::new(http, &sim.api_url()).expect("an API URL").with_timeout(setup.patience.0),
             dialer,
             gate: Arc::new(StartGate::new(rate, 1000, Arc::clone(&clock))),
             log: Arc::clone(&log) as Arc<_>,
@@ -167,7 +175,7 @@ impl Rig {
             metrics: LineMetrics::new(),
             seed: 42,
             deaf_since: None::<WallMs>,
-            claim_app: Arc::new(move |_| ours),
+            claim_app: Arc::new(move |_| ours.expect("as the test wants it")),
         });
         Self { sim, app, log, handler, router, board, line }
     }

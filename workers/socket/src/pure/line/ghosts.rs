@@ -5,7 +5,7 @@ use std::time::Duration;
 use taut_core::Moment;
 
 /// Slack may count a socket we have closed for this long; a surplus counts only if seen twice so far apart.
-const SETTLE: Duration = Duration::from_secs(60);
+const SETTLE: Duration = Duration::from_mins(1);
 /// Closed sockets remembered; more within [`SETTLE`] are not told apart from ghosts.
 const CLOSED_MAX: usize = 10;
 

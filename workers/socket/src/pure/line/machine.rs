@@ -6,12 +6,12 @@ use taut_core::envelope::Hello;
 use taut_core::{AppId, Moment, Reason};
 
 use super::{
-    ANNOUNCED_CLOSE_MAX, Alarm, Attempt, CloseWhy, Current, Delays, Desired, Event, Generation, LEAVING_MAX,
-    Leaving, Line, Output, RETIRE_MAX, Renewal, Role, STABLE_AFTER,
+    ANNOUNCED_CLOSE_MAX, Alarm, Attempt, CloseWhy, Current, Delays, Desired, Event, Generation, Line, Output,
+    RefusalClass, Renewal, Role, STABLE_AFTER,
 };
 
 /// Connections that Slack would refresh sooner than this are not replaced by age: its own word comes soon enough.
-const AGED_MIN: Duration = Duration::from_secs(120);
+const AGED_MIN: Duration = Duration::from_mins(2);
 
 impl<D: Delays> Line<D> {
     pub(super) fn on_desired(&mut self, now: Moment, desired: Desired) {
@@ -38,6 +38,8 @@ impl<D: Delays> Line<D> {
                 "another tenant already holds this app; remove one of the two tenants",
             ),
         );
+        // The app is to be claimed again before its envelopes count as this tenant's.
+        self.claimed = false;
         self.give_up_attempt(now);
         self.leave_current(now, "foreign_app");
     }
@@ -52,9 +54,9 @@ impl<D: Delays> Line<D> {
             (Role::Attempt, Event::OpenFailed(refusal)) => {
                 let outcome = match refusal.class {
                     _ if refusal.retry_after.is_some() => "rate_limited",
-                    super::RefusalClass::Park => "park",
-                    super::RefusalClass::Wait => "wait",
-                    super::RefusalClass::Retry => "retry",
+                    RefusalClass::Park => "park",
+                    RefusalClass::Wait => "wait",
+                    RefusalClass::Retry => "retry",
                 };
                 self.end_attempt(outcome);
                 if let Some(pause) = refusal.retry_after {
@@ -130,7 +132,7 @@ impl<D: Delays> Line<D> {
         self.stand.hello();
         self.socket_mode_off = attempt.socket_mode_off;
         if let Some(old) = self.current.take() {
-            self.leave(now, old);
+            self.leave(now, &old);
         }
         self.current = Some(Current {
             generation: attempt.generation,
@@ -229,7 +231,7 @@ impl<D: Delays> Line<D> {
 
     /// Something that concerns the whole app was said on a socket that is leaving anyway.
     fn on_parting_word(&mut self, now: Moment, reason: &str) {
-        if reason == "too_many_websockets" {
+        if reason == "too_many_websockets" && !self.stand.is_held(now) {
             self.out.push(Output::Alarm(Alarm::TooManyWebsockets));
             self.stand.too_many(now);
             self.give_up_attempt(now);
@@ -294,81 +296,6 @@ impl<D: Delays> Line<D> {
         }
     }
 
-    /// A leaving socket that Slack should have closed is closed by us; one that we should have closed is cut off.
-    fn hurry_leaving(&mut self, now: Moment) {
-        for leaving in &mut self.leaving {
-            if leaving.deadline <= now && !leaving.retired {
-                leaving.retired = true;
-                leaving.deadline = now + RETIRE_MAX;
-                self.out.push(Output::Retire(leaving.generation));
-            }
-        }
-        while let Some(late) = self.leaving.iter().find(|leaving| leaving.deadline <= now) {
-            let generation = late.generation;
-            self.out.push(Output::Abort(generation));
-            self.forget(now, generation);
-        }
-    }
-
-    fn forget(&mut self, now: Moment, generation: Generation) {
-        let Some(index) = self.leaving.iter().position(|leaving| leaving.generation == generation) else {
-            return;
-        };
-        let gone = self.leaving.remove(index);
-        self.ghosts.closed(now);
-        if let Some(reason) = gone.reason {
-            self.out.push(Output::SocketEnded(reason));
-        }
-    }
-
-    /// The replaced socket goes: Slack closes it where it said so, else we do.
-    fn leave(&mut self, now: Moment, old: Current) {
-        let (reason, close_by) = match old.renewal {
-            Some(Renewal::Announced(reason, close_by)) => (reason, Some(close_by)),
-            Some(Renewal::Age) => ("age", None),
-            Some(Renewal::Token) => ("operator", None),
-            None => ("other", None),
-        };
-        self.push_leaving(now, old.generation, Some(reason), close_by);
-    }
-
-    fn leave_current(&mut self, now: Moment, reason: &'static str) {
-        if let Some(current) = self.current.take() {
-            self.push_leaving(now, current.generation, Some(reason), None);
-        }
-    }
-
-    /// The current socket is of no more use, and Slack closes it.
-    fn await_close(&mut self, now: Moment, reason: &'static str) {
-        if let Some(current) = self.current.take() {
-            self.push_leaving(now, current.generation, Some(reason), Some(now + ANNOUNCED_CLOSE_MAX));
-        }
-    }
-
-    /// `close_by`: until when Slack may close it; without, we do at once.
-    fn push_leaving(
-        &mut self,
-        now: Moment,
-        generation: Generation,
-        reason: Option<&'static str>,
-        close_by: Option<Moment>,
-    ) {
-        while self.leaving.len() >= LEAVING_MAX {
-            let oldest = self.leaving[0].generation;
-            self.out.push(Output::Abort(oldest));
-            self.forget(now, oldest);
-        }
-        if close_by.is_none() {
-            self.out.push(Output::Retire(generation));
-        }
-        self.leaving.push(Leaving {
-            generation,
-            reason,
-            deadline: close_by.unwrap_or(now + RETIRE_MAX),
-            retired: close_by.is_none(),
-        });
-    }
-
     /// Ends an attempt whose task has already ended.
     fn end_attempt(&mut self, outcome: &'static str) {
         if self.attempt.take().is_some() {
@@ -376,7 +303,7 @@ impl<D: Delays> Line<D> {
         }
     }
 
-    fn abort_attempt(&mut self, outcome: &'static str) {
+    pub(super) fn abort_attempt(&mut self, outcome: &'static str) {
         if let Some(attempt) = &self.attempt {
             self.out.push(Output::Abort(attempt.generation));
         }
@@ -391,15 +318,6 @@ impl<D: Delays> Line<D> {
             self.push_leaving(now, attempt.generation, None, None);
         } else {
             self.out.push(Output::Abort(attempt.generation));
-        }
-    }
-
-    fn cut_off(&mut self, now: Moment) {
-        self.abort_attempt("other");
-        self.leave_current(now, "operator");
-        while let Some(generation) = self.leaving.first().map(|leaving| leaving.generation) {
-            self.out.push(Output::Abort(generation));
-            self.forget(now, generation);
         }
     }
 }

@@ -15,11 +15,11 @@ const EAGER_MAX: u8 = 3;
 /// After `too_many_websockets` nothing is opened for this long.
 const TOO_MANY_HOLD: Duration = Duration::from_secs(30);
 /// After `link_disabled`: a probe each of these …
-const PROBE_FAST: Duration = Duration::from_secs(5 * 60);
+const PROBE_FAST: Duration = Duration::from_mins(5);
 /// … for this long …
-const PROBE_FAST_FOR: Duration = Duration::from_secs(60 * 60);
+const PROBE_FAST_FOR: Duration = Duration::from_hours(1);
 /// … and then one each of these. Parks that may end without us are probed as slowly.
-const PROBE_SLOW: Duration = Duration::from_secs(60 * 60);
+const PROBE_SLOW: Duration = Duration::from_hours(1);
 /// Parks that a change of network or policy may end without anybody telling us. The others end only with another
 /// token or by an operator's word.
 const PROBED_PARKS: [&str; 6] = [
@@ -75,6 +75,11 @@ impl<D: Delays> Stand<D> {
     /// Whether a person has to act first.
     pub(super) const fn parked(&self) -> bool {
         matches!(self.show, Show::Parked(_))
+    }
+
+    /// Whether nothing may be opened just now, whoever asks.
+    pub(super) fn is_held(&self, now: Moment) -> bool {
+        now < self.hold_until
     }
 
     /// An attempt failed in a way that another may not.

@@ -7,13 +7,13 @@ mod table;
 use std::time::Duration;
 
 use super::*;
-use rig::{Rig, hello_of, minutes, refusal, secs};
+use rig::{Rig, hello_of, minutes, opens, refusal, secs};
 
 #[test]
 fn a_wanted_line_opens_one_socket_and_is_connected_only_at_hello() {
     let mut rig = Rig::fresh();
     let out = rig.input(Input::Desired(Desired::Connected));
-    assert_eq!(rig.opens(&out), 1);
+    assert_eq!(opens(&out), 1);
     assert_eq!(rig.state(), "starting: start");
     rig.event(1, Event::Opened { socket_mode_off: false });
     rig.event(1, Event::Upgraded);
@@ -29,7 +29,7 @@ fn a_warning_is_answered_by_a_second_socket_before_the_first_ends() {
     for reason in ["warning", "refresh_requested", "never_heard_of"] {
         let mut rig = Rig::live();
         let out = rig.event(1, Event::Disconnect(reason.into()));
-        assert_eq!(rig.opens(&out), 1, "{reason}");
+        assert_eq!(opens(&out), 1, "{reason}");
         assert_eq!(rig.state(), "connected: hello");
         rig.event(2, Event::Upgraded);
         let out = rig.hello(2);
@@ -72,7 +72,7 @@ fn an_ageing_socket_is_replaced_before_slack_does_it_and_closed_by_us() {
 fn another_token_gets_another_socket_first() {
     let mut rig = Rig::live();
     let out = rig.input(Input::TokenChanged);
-    assert_eq!(rig.opens(&out), 1);
+    assert_eq!(opens(&out), 1);
     assert!(rig.hello(2).contains(&Output::Retire(Generation(1))));
 }
 

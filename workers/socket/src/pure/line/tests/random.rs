@@ -34,7 +34,7 @@ fn play(rig: &mut Rig, inputs: &[Input], (index, back, pause): (usize, u32, u64)
             Input::Socket(Generation(rig.line.last.0.saturating_sub(back)), event.clone())
         }
         Input::Desired(_) | Input::TokenChanged if !nudges => Input::Tick,
-        other => other.clone(),
+        other @ (Input::Desired(_) | Input::TokenChanged | Input::AppTaken | Input::Tick) => other.clone(),
     };
     let out = rig.input(input);
     table::check(&rig.line, rig.now, &out);

@@ -117,10 +117,6 @@ impl Rig {
         panic!("the line asks to be woken without end");
     }
 
-    pub(super) fn opens(&self, out: &[Output]) -> usize {
-        out.iter().filter(|output| matches!(output, Output::Open(_))).count()
-    }
-
     pub(super) fn last(&self) -> u32 {
         self.total_opens
     }
@@ -132,4 +128,8 @@ impl Rig {
     pub(super) fn resets(&self) -> u32 {
         self.resets.0.get()
     }
+}
+
+pub(super) fn opens(out: &[Output]) -> usize {
+    out.iter().filter(|output| matches!(output, Output::Open(_))).count()
 }
