@@ -21,16 +21,26 @@ pub(super) async fn call(sim: &Arc<Shared>, method: &str, call: &Call) -> Result
     let found = bearer.as_deref().and_then(|token| sim.by_token(token));
     let app = found.as_ref().map(|(app, _)| &app.id);
     sim.journal.note(app, NoteKind::Call { method: method.to_owned(), body: noted(&call.body) });
-    let Some((app, kind)) = found else {
-        return Ok(refused(if bearer.is_some() { "invalid_auth" } else { "not_authed" }));
+    let (app, kind) = match (found, bearer.as_deref()) {
+        (Some((app, kind)), _) => (Some(app), kind),
+        (None, Some(token)) if sim.adopt_unknown_apps && is_installation_token(token) => {
+            (None, TokenKind::Bot)
+        }
+        (None, Some(_)) => return Ok(refused("invalid_auth")),
+        (None, None) => return Ok(refused("not_authed")),
     };
     let answer = match (method, kind) {
-        ("auth.test", TokenKind::Bot | TokenKind::App) => identity(&app),
+        ("auth.test", TokenKind::Bot | TokenKind::App) => identity(app.as_deref()),
         (_, TokenKind::App) => json!({ "ok": false, "error": "not_allowed_token_type" }),
         ("chat.postMessage", TokenKind::Bot) => posted(sim, call),
         (_, TokenKind::Bot) => json!({ "ok": true }),
     };
     Ok(json_answer(StatusCode::OK, &answer))
+}
+
+/// Bot, user and workflow tokens.
+fn is_installation_token(token: &str) -> bool {
+    ["xoxb-", "xoxp-", "xoxe.", "xwfp-"].iter().any(|prefix| token.starts_with(prefix))
 }
 
 async fn open(sim: &Arc<Shared>, call: &Call) -> Result<Answer, Abort> {
@@ -71,7 +81,7 @@ fn opener(sim: &Arc<Shared>, call: &Call) -> Result<Arc<App>, &'static str> {
     match sim.by_token(&token) {
         Some((app, TokenKind::App)) => Ok(app),
         Some((_, TokenKind::Bot)) => Err("not_allowed_token_type"),
-        None if token.starts_with("xoxb-") || token.starts_with("xoxp-") => Err("not_allowed_token_type"),
+        None if is_installation_token(&token) => Err("not_allowed_token_type"),
         None => adopt(sim, token).ok_or("invalid_auth"),
     }
 }
@@ -109,16 +119,16 @@ fn opened(url: &str, socket_mode: bool) -> Value {
     json!({ "ok": true, "url": url, "response_metadata": { "messages": messages } })
 }
 
-fn identity(app: &App) -> Value {
+fn identity(app: Option<&App>) -> Value {
     json!({
         "ok": true,
         "url": "https://acme.slack.com/",
         "team": "acme",
         "user": "line-keeper",
-        "team_id": &*app.team_id,
+        "team_id": app.map_or("T0SIMTEAM01", |app| &app.team_id),
         "user_id": "U0APPBOT001",
         "bot_id": "B0TAUTLINE1",
-        "app_id": &*app.id,
+        "app_id": app.map_or("A0SIMAPP001", |app| &app.id),
         "is_enterprise_install": false,
     })
 }

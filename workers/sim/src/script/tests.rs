@@ -83,3 +83,17 @@ fn the_example_scripts_are_valid() {
     }
     assert!(read >= 4);
 }
+
+#[test]
+fn the_document_names_every_switch_and_sample() {
+    let document = include_str!("../../../../docs/simulator.md");
+    for sample in Sample::ALL {
+        assert!(document.contains(&format!("`{sample}`")), "{sample}");
+    }
+    let refusal = refusal("[switches]\nno_such_switch = 1");
+    let named: Vec<&str> = refusal.split('`').skip(3).step_by(2).collect(); // the first is the unknown one
+    assert!(named.len() > 25, "{refusal}");
+    for switch in named {
+        assert!(document.contains(&format!("`{switch}`")), "{switch}");
+    }
+}

@@ -109,6 +109,8 @@ async fn an_unknown_app_is_adopted_only_when_asked_for() {
     let sim = Sim::start(config).await.unwrap();
     assert_eq!(open(&sim).await.json()["ok"], true);
     assert!(sim.app("A0TESTAPP01").is_some());
+    let auth = post(&format!("{}auth.test", sim.api_url()), Some("xoxb-anything"), "").await.json();
+    assert_eq!(auth["ok"], true, "bot tokens of adopted apps are nobody's secret");
 }
 
 #[tokio::test]
