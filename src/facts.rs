@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::seeing::Seen;
 
 /// How often the last frame's time is stored: a restart's deaf time is known to this precision after a crash.
-const SAVE_EVERY: Duration = Duration::from_secs(60);
+const SAVE_EVERY: Duration = Duration::from_mins(1);
 
 /// Takes over what the store remembers of a tenant. The line counts the gap since its last frame as deaf if it was
 /// meant to be connected ([`deaf_since`]).

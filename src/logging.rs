@@ -24,6 +24,9 @@ pub enum LoggingError {
     /// `log.level` is neither a level nor a filter.
     #[error("must be error, warn, info, debug or trace, or a filter like info,taut_socket=debug")]
     Filter,
+    /// The filter asks for lines that hold frames.
+    #[error("must not name tungstenite: its debug lines hold whole frames and tickets")]
+    Frames,
     /// Another subscriber is in force in this process.
     #[error("logging has already been set up in this process")]
     AlreadySet,
@@ -39,7 +42,15 @@ pub fn filter(level: &str) -> Result<EnvFilter, LoggingError> {
     if !level.split(',').all(|part| part.contains('=') || is_level(part.trim())) {
         return Err(LoggingError::Filter);
     }
-    EnvFilter::builder().parse(level).map_err(|_| LoggingError::Filter)
+    if level.contains("tungstenite") {
+        return Err(LoggingError::Frames);
+    }
+    let mut filter = EnvFilter::builder().parse(level).map_err(|_| LoggingError::Filter)?;
+    // Below info these write whole frames and the upgrade's ticket: no level may open them.
+    for directive in ["tungstenite=info", "tokio_tungstenite=info"] {
+        filter = filter.add_directive(directive.parse().map_err(|_| LoggingError::Filter)?);
+    }
+    Ok(filter)
 }
 
 /// Sends this process's log lines to stderr, and panics to the log. Call it once.

@@ -39,7 +39,7 @@ const SECRETS_EVERY: Duration = Duration::from_secs(30);
 /// Pause before the first restart of a tenant's tasks; doubles, jittered.
 const RESTART_FIRST: Duration = Duration::from_secs(1);
 /// Longest pause before a restart.
-const RESTART_MAX: Duration = Duration::from_secs(60);
+const RESTART_MAX: Duration = Duration::from_mins(1);
 
 /// What all tenants share.
 pub struct Shared {
@@ -180,13 +180,15 @@ struct Secrets {
 
 impl Supervisor {
     async fn run(mut self) {
-        let facts = self.restored();
+        let mut facts = self.restored();
         let mut running: Option<Running> = None;
         let mut pause = Duration::ZERO;
         loop {
             if running.is_none() && pause.is_zero() {
                 running = self.start(&facts);
-                pause = if running.is_some() { Duration::ZERO } else { SECRETS_EVERY };
+                if running.is_none() {
+                    pause = SECRETS_EVERY;
+                }
             }
             match self.wake(running.as_mut(), pause).await {
                 Wake::Order(order) => self.obey(order, running.as_ref()),
@@ -198,12 +200,12 @@ impl Supervisor {
                 Wake::Time => pause = Duration::ZERO,
                 Wake::LineEnded(end) => {
                     tracing::error!(tenant = %self.config.id, ?end, "the tenant's line ended on its own; restarting it");
-                    self.end(running.take()).await;
+                    facts = self.end(running.take()).await;
                     pause = self.restarts.next_delay();
                 }
                 Wake::DeliveryEnded(end) => {
                     tracing::error!(tenant = %self.config.id, ?end, "the tenant's delivery ended on its own; restarting it");
-                    self.end(running.take()).await;
+                    facts = self.end(running.take()).await;
                     pause = self.restarts.next_delay();
                 }
             }
@@ -212,15 +214,13 @@ impl Supervisor {
 
     async fn wake(&mut self, running: Option<&mut Running>, pause: Duration) -> Wake {
         let parts = async {
-            match running {
-                Some(Running { line, delivery }) => tokio::select! {
-                    end = line.join() => Wake::LineEnded(end),
-                    end = delivery.join() => Wake::DeliveryEnded(end),
-                },
-                None => {
-                    tokio::time::sleep(pause).await;
-                    Wake::Time
-                }
+            let Some(Running { line, delivery }) = running else {
+                tokio::time::sleep(pause).await;
+                return Wake::Time;
+            };
+            tokio::select! {
+                end = line.join() => Wake::LineEnded(end),
+                end = delivery.join() => Wake::DeliveryEnded(end),
             }
         };
         tokio::select! {
@@ -299,9 +299,9 @@ impl Supervisor {
         if self.paused {
             self.pause_routes(&delivery);
         }
-        let matcher = delivery.router();
-        let router = Router::new(move |kind, facts| {
-            let (routes, answering) = matcher.bits(kind, facts);
+        let table = delivery.router();
+        let intake = Router::new(move |kind, facts| {
+            let (routes, answering) = table.bits(kind, facts);
             taut_socket::Routed { routes, answering }
         });
         let (claims, tenant) = (Arc::clone(shared), self.config.id.clone());
@@ -315,7 +315,7 @@ impl Supervisor {
             gate: Arc::clone(&shared.gate),
             log: Arc::clone(&shared.log),
             requests: delivery.requests(),
-            router: Arc::new(router),
+            router: Arc::new(intake),
             board: Arc::clone(&self.board),
             clock: Arc::clone(&shared.clock),
             config: Arc::new(shared.config.slack.clone()),
@@ -363,12 +363,15 @@ impl Supervisor {
         }
     }
 
-    /// Ends what still runs of a tenant that lost a part, at once: the rest is in the log.
-    async fn end(&self, running: Option<Running>) {
-        let Some(Running { line, mut delivery }) = running else { return };
-        drop(line);
-        let end = delivery.drain(self.shared.clock.now()).await;
-        tracing::debug!(tenant = %self.config.id, ?end, "the tenant's other part was ended too");
+    /// Ends what still runs of a tenant that lost a part, at once: the rest is in the log. The facts for the restart.
+    async fn end(&self, running: Option<Running>) -> TenantFacts {
+        if let Some(Running { line, mut delivery }) = running {
+            drop(line);
+            let end = delivery.drain(self.shared.clock.now()).await;
+            tracing::debug!(tenant = %self.config.id, ?end, "the tenant's other part was ended too");
+        }
+        let status = self.board.status();
+        TenantFacts { app_id: status.app_id, last_frame_at: status.last_frame_at, wanted: !self.paused }
     }
 
     async fn drain(self, running: Option<Running>, drain: Drain) {

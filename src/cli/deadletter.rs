@@ -1,5 +1,6 @@
 //! `taut deadletter list|show|replay|drop`, by the running worker or with `--offline` on the store itself.
 
+use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -28,7 +29,7 @@ pub enum DeadLetterCommand {
 
 /// Where the dead letters are.
 #[derive(Debug, Args)]
-pub struct StoreArgs {
+pub(super) struct StoreArgs {
     #[command(flatten)]
     worker: WorkerArgs,
     /// Open the store itself; refused while a worker holds it.
@@ -110,7 +111,7 @@ fn list_path(args: &ListArgs, after: Option<&(TenantId, Seq, RouteName)>) -> Str
         path.push_str(tenant);
     }
     if let Some((tenant, seq, route)) = after {
-        path.push_str(&format!("&after={tenant}/{seq}/{route}"));
+        write!(path, "&after={tenant}/{seq}/{route}").expect("a String takes every write");
     }
     path
 }

@@ -18,7 +18,7 @@ use super::{Failure, Outcome};
 /// `taut handler …`
 #[derive(Debug, Subcommand)]
 pub enum HandlerCommand {
-    /// Send a signed url_verification, then one sample of each kind, and show what each answer would become.
+    /// Send a signed `url_verification`, then one sample of each kind, and show what each answer would become.
     Test(TestArgs),
 }
 

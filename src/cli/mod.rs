@@ -73,7 +73,7 @@ pub struct WorkerArgs {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match cli.command {
-        Command::Run(args) => run::run(args),
+        Command::Run(args) => run::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Demo(args) => on_runtime(crate::demo::run(args)),
         Command::Sim(args) => {

@@ -15,12 +15,12 @@ pub struct RunArgs {
     /// Configuration files, later ones over earlier ones; without any, defaults and the environment.
     #[arg(long, value_name = "FILE", conflicts_with = "forward")]
     pub config: Vec<PathBuf>,
-    /// Short form: one tenant from SLACK_APP_TOKEN and SLACK_SIGNING_SECRET, delivered to this Request URL.
+    /// Short form: one tenant from `SLACK_APP_TOKEN` and `SLACK_SIGNING_SECRET`, delivered to this Request URL.
     #[arg(long, value_name = "URL")]
     pub forward: Option<String>,
 }
 
-pub(super) fn run(args: RunArgs) -> Outcome {
+pub(super) fn run(args: &RunArgs) -> Outcome {
     let environment = environment();
     let loaded = match &args.forward {
         Some(url) => config::short_form(&environment, url),

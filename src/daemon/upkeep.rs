@@ -9,7 +9,7 @@ use taut_core::{Clock, WallMs};
 use tokio_util::sync::CancellationToken;
 
 /// How often dead letters are looked at for their age.
-const EXPIRE_EVERY: Duration = Duration::from_secs(3600);
+const EXPIRE_EVERY: Duration = Duration::from_hours(1);
 /// How often histograms are folded; without it their buffers grow while nobody scrapes.
 const FOLD_EVERY: Duration = Duration::from_secs(5);
 

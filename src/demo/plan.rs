@@ -14,7 +14,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long the tenants may take to connect.
 const CONNECT_MAX: Duration = Duration::from_secs(30);
 /// How long the last acks and deliveries may take after the load ended.
-const SETTLE_MAX: Duration = Duration::from_secs(60);
+const SETTLE_MAX: Duration = Duration::from_mins(1);
 /// Slack waits 3 s for an answer; what is not acked by then is not acked.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
 

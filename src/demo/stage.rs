@@ -121,7 +121,7 @@ impl Stage {
             Box::pin(
                 tenant
                     .app
-                    .wait_until(Duration::from_secs(60), |app| app.connections().iter().any(|s| s.helloed)),
+                    .wait_until(Duration::from_mins(1), |app| app.connections().iter().any(|s| s.helloed)),
             )
         });
         futures::future::select_all(waits).await;
