@@ -8,3 +8,4 @@ mod panics;
 mod replacing;
 mod requests;
 mod rig;
+mod soak;

@@ -120,3 +120,17 @@ async fn a_handle_dropped_cuts_its_sockets() {
     assert!(app.wait_until(SOON, |app| app.connections().is_empty()).await);
     sim.stop().await;
 }
+
+#[tokio::test]
+async fn a_restart_counts_the_gap_as_deaf() {
+    let rig = Rig::connected_with(Setup { deaf_for: Some(Duration::from_secs(5)), ..Setup::default() }).await;
+    let deaf = rig.board.counters.deaf_ms.get();
+    assert!((5000..7000).contains(&deaf), "{deaf} ms");
+    assert_eq!(rig.board.status().deaf_since, None);
+
+    let paused =
+        Setup { deaf_for: Some(Duration::from_secs(5)), desired: Desired::Paused, ..Setup::default() };
+    let rig = Rig::start(paused).await;
+    rig.wait("paused").await;
+    assert_eq!(rig.board.counters.deaf_ms.get(), 0, "nobody wants it to hear");
+}

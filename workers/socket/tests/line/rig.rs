@@ -88,6 +88,8 @@ pub(crate) struct Setup {
     pub(crate) patience: Span,
     pub(crate) app_id: Option<&'static str>,
     pub(crate) desired: Desired,
+    /// How long ago an earlier process last heard from Slack.
+    pub(crate) deaf_for: Option<Duration>,
     /// What claiming the app says; `None` panics.
     pub(crate) ours: Option<bool>,
 }
@@ -100,6 +102,7 @@ impl Default for Setup {
             patience: span(5000),
             app_id: Some(APP),
             desired: Desired::Connected,
+            deaf_for: None,
             ours: Some(true),
         }
     }
@@ -158,6 +161,9 @@ impl Rig {
         let board = Arc::new(Board::new(tenant.clone(), clock.wall()));
         let rate = OpenRate { burst: 1000, each: Duration::from_millis(1) };
         let ours = setup.ours;
+        let ago =
+            |span: Duration| WallMs(clock.wall().0 - u64::try_from(span.as_millis()).expect("a short span"));
+        let deaf_since = setup.deaf_for.map(ago);
         let line = TenantLine::spawn(LineDeps {
             tenant,
             app_token: token(TOKEN),
@@ -174,7 +180,7 @@ impl Rig {
             config: Arc::new(setup.slack),
             metrics: LineMetrics::new(),
             seed: 42,
-            deaf_since: None::<WallMs>,
+            deaf_since,
             claim_app: Arc::new(move |_| ours.expect("as the test wants it")),
         });
         Self { sim, app, log, handler, router, board, line }
