@@ -69,15 +69,8 @@ impl AllowHosts {
     /// # Errors
     /// [`Refused`] says why.
     pub fn check(&self, url: &str) -> Result<(), Refused> {
-        let url: Uri = url.parse().map_err(|_| Refused::NotHttp)?;
-        let authority = url.authority().ok_or(Refused::NotHttp)?;
-        if authority.as_str().contains('@') {
-            return Err(Refused::UserInfo);
-        }
-        let host = authority.host().trim_matches(['[', ']']);
-        if !matches!(url.scheme_str(), Some("http" | "https")) || host.is_empty() {
-            return Err(Refused::NotHttp);
-        }
+        let url = handler_url(url)?;
+        let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
         let allowed = match host.parse::<IpAddr>() {
             Ok(address) => self.allows_address(address),
             Err(_) => self.allows_name(host),
@@ -106,6 +99,19 @@ impl AllowHosts {
             Rule::Private | Rule::Network(_) => false,
         })
     }
+}
+
+/// Parses a handler's URL: HTTP or HTTPS, with a host, without credentials.
+pub(crate) fn handler_url(url: &str) -> Result<Uri, Refused> {
+    let url: Uri = url.parse().map_err(|_| Refused::NotHttp)?;
+    let authority = url.authority().ok_or(Refused::NotHttp)?;
+    if authority.as_str().contains('@') {
+        return Err(Refused::UserInfo);
+    }
+    if !matches!(url.scheme_str(), Some("http" | "https")) || authority.host().is_empty() {
+        return Err(Refused::NotHttp);
+    }
+    Ok(url)
 }
 
 impl Rule {

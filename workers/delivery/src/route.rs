@@ -10,6 +10,7 @@ use taut_core::config::{DeliveryConfig, LateAnswer, RouteConfig, Target};
 use taut_core::{Clock, Envelope, Epoch, Kind, RouteBits, RouteName, TenantId};
 use taut_net::http::{HttpAnswer, HttpClient, HttpError, HttpRequest};
 
+use crate::allow::{BadEntry, Refused, handler_url};
 use crate::pure::answer::HandlerAnswer;
 use crate::pure::headers::{AttemptHeaders, RouteHeaders};
 use crate::pure::health::Health;
@@ -22,10 +23,19 @@ use crate::signer::Signer;
 
 /// A route that cannot be used as it is configured.
 #[derive(Debug, thiserror::Error)]
-#[error("route `{route}`: its target is not an http:// or https:// URL with a host")]
-pub struct BadRoute {
-    /// Which route.
-    pub route: RouteName,
+pub enum BadRoute {
+    /// Its target is no URL that taut may post to.
+    #[error("route `{route}` cannot be used: its target")]
+    Target {
+        /// Which route.
+        route: RouteName,
+        /// What is wrong with it.
+        #[source]
+        source: Refused,
+    },
+    /// `delivery.allow_hosts` itself cannot be read.
+    #[error("delivery.allow_hosts cannot be read")]
+    AllowHosts(#[source] BadEntry),
 }
 
 /// One route of one tenant.
@@ -80,11 +90,7 @@ impl Route {
     ) -> Result<Self, BadRoute> {
         let RouteConfig { name, target, order, on_late_answer, concurrency, timeout, .. } = &spec.config;
         let Target::Http(url) = target;
-        let bad = || BadRoute { route: name.clone() };
-        let url: Uri = url.parse().map_err(|_| bad())?;
-        if !matches!(url.scheme_str(), Some("http" | "https")) || url.host().is_none_or(str::is_empty) {
-            return Err(bad());
-        }
+        let url = handler_url(url).map_err(|source| BadRoute::Target { route: name.clone(), source })?;
         let retry = Retry { first: config.retry_first.0, max: config.retry_max.0 };
         Ok(Self {
             name: name.clone(),

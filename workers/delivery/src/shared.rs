@@ -56,7 +56,15 @@ pub(crate) struct Released {
     /// Bounded by [`REQUESTS_MAX`].
     held: HashSet<Seq>,
     /// Their first attempt failed: the delivery task takes them over at its next turn.
-    handed: Vec<Entry>,
+    handed: Vec<Handed>,
+}
+
+/// A request that the delivery task takes over.
+pub(crate) struct Handed {
+    /// As the backlog shows it.
+    pub(crate) entry: Entry,
+    /// Whether the desk has tried its handler.
+    pub(crate) tried: bool,
 }
 
 impl Shared {
@@ -75,11 +83,11 @@ impl Shared {
         self.released.lock().held.remove(&seq);
     }
 
-    /// The first attempt failed: the delivery task takes the request over.
-    pub(crate) fn hand_over(&self, entry: Entry) {
+    /// The first attempt failed, or could not be made: the delivery task takes the request over.
+    pub(crate) fn hand_over(&self, handed: Handed) {
         let mut released = self.released.lock();
-        released.held.remove(&entry.seq);
-        released.handed.push(entry);
+        released.held.remove(&handed.entry.seq);
+        released.handed.push(handed);
         drop(released);
         self.wake.notify_one();
     }
@@ -90,7 +98,7 @@ impl Shared {
     }
 
     /// Released requests that the delivery task is to take over.
-    pub(crate) fn handed(&self) -> Vec<Entry> {
+    pub(crate) fn handed(&self) -> Vec<Handed> {
         std::mem::take(&mut self.released.lock().handed)
     }
 

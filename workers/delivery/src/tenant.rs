@@ -7,7 +7,7 @@ mod task;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use taut_core::config::DeliveryConfig;
+use taut_core::config::{DeliveryConfig, Target};
 use taut_core::log::{DeadLetters, Log};
 use taut_core::request::Requests;
 use taut_core::{Board, Clock, Epoch, Moment, RouteName, TenantId};
@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::task::Task;
+use crate::allow::AllowHosts;
 use crate::desk::RequestDesk;
 use crate::metrics::DeliveryMetrics;
 use crate::pure::health::Down;
@@ -65,10 +66,14 @@ impl TenantDelivery {
     /// Starts delivering the tenant's backlog. Needs a tokio runtime.
     ///
     /// # Errors
-    /// [`BadRoute`] if a target cannot be used; nothing was started.
+    /// [`BadRoute`] if a target cannot or must not be used; nothing was started.
     pub fn spawn(deps: DeliveryDeps) -> Result<DeliveryHandle, BadRoute> {
         let router = Arc::new(Router::new(&deps.routes));
+        let allowed = AllowHosts::parse(&deps.config.allow_hosts).map_err(BadRoute::AllowHosts)?;
         let route_of = |spec: &RouteSpec| {
+            let Target::Http(url) = &spec.config.target;
+            let refused = |source| BadRoute::Target { route: spec.config.name.clone(), source };
+            allowed.check(url).map_err(refused)?;
             let client = if spec.config.proxy { &deps.outside } else { &deps.http };
             Route::new(spec, &deps.tenant, deps.epoch, client.clone(), &deps.config)
         };

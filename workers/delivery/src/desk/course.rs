@@ -18,7 +18,7 @@ use crate::pure::answer::{Asked, Reply, late_post, reply};
 use crate::pure::breaker::Pass;
 use crate::pure::request::{Decision, Handler, REQUEST_DEADLINE, decide, posts_late};
 use crate::route::{Posted, Route};
-use crate::shared::Shared;
+use crate::shared::{Handed, Shared};
 
 /// Pause before a commit that the store refused is tried again.
 const COMMIT_AGAIN_AFTER: Duration = Duration::from_secs(1);
@@ -71,7 +71,7 @@ impl Course {
         if let Some(attempt) = attempt {
             self.run_out(route, attempt, decision, deferred).await;
         } else if let Some(seq) = deferred {
-            shared.hand_over(self.entry(seq, route.bit));
+            shared.hand_over(Handed { entry: self.entry(seq, route.bit), tried: false });
         }
         self.expire_unless_acked(route, decision, deferred).await;
     }
@@ -255,7 +255,7 @@ impl Course {
             commit_until_durable(shared, commit).await;
             shared.unhold(seq);
         } else {
-            shared.hand_over(self.entry(seq, route.bit));
+            shared.hand_over(Handed { entry: self.entry(seq, route.bit), tried: true });
         }
     }
 

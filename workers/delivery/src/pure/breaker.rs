@@ -10,7 +10,7 @@ use super::schedule::Retry;
 pub const PROBE_PAUSE_MAX: Duration = Duration::from_secs(15);
 
 /// A probe that was never heard of again counts as lost after this long, and the next one may go.
-pub const PROBE_LOST_AFTER: Duration = Duration::from_secs(60);
+pub const PROBE_LOST_AFTER: Duration = Duration::from_mins(1);
 
 /// What an attempt may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +57,13 @@ impl Breaker {
                 Pass::Probe
             }
             Some(open) => Pass::Wait(Some(open.next)),
+        }
+    }
+
+    /// A probe was taken and not sent: another may go at once.
+    pub const fn give_back(&mut self, now: Moment) {
+        if let Some(open) = &mut self.open {
+            open.next = now;
         }
     }
 
@@ -156,6 +163,15 @@ mod tests {
         let now = START + Duration::from_secs(1);
         assert_eq!(breaker.pass(now), Pass::Probe);
         assert_eq!(breaker.pass(now + PROBE_LOST_AFTER), Pass::Probe);
+    }
+
+    #[test]
+    fn a_probe_that_was_not_sent_may_go_again() {
+        let mut breaker = opened();
+        let now = START + Duration::from_secs(1);
+        assert_eq!(breaker.pass(now), Pass::Probe);
+        breaker.give_back(now);
+        assert_eq!(breaker.pass(now), Pass::Probe);
     }
 
     #[test]

@@ -10,6 +10,9 @@ const SLACKBOT: HeaderValue = HeaderValue::from_static("Slackbot 1.0 (+https://a
 /// What Slack's own requests say (observed).
 const ACCEPTED: HeaderValue = HeaderValue::from_static("application/json,*/*");
 
+/// Headers that are ever set, `Host` and `Content-Length` included.
+const HEADERS_MAX: usize = 16;
+
 const TIMESTAMP: HeaderName = HeaderName::from_static("x-slack-request-timestamp");
 const SIGNATURE: HeaderName = HeaderName::from_static("x-slack-signature");
 const RETRY_NUM: HeaderName = HeaderName::from_static("x-slack-retry-num");
@@ -21,12 +24,12 @@ const ATTEMPT: HeaderName = HeaderName::from_static("taut-attempt");
 const EPOCH: HeaderName = HeaderName::from_static("taut-epoch");
 const DEADLINE_MS: HeaderName = HeaderName::from_static("taut-deadline-ms");
 
-/// Headers of one route that are the same in every attempt, and what the others are made from.
+/// What a route's headers are made from.
 #[derive(Debug, Clone)]
 pub struct RouteHeaders {
-    same: HeaderMap,
     tenant: TenantId,
     route: RouteName,
+    epoch: Epoch,
 }
 
 /// What changes with each attempt.
@@ -47,17 +50,16 @@ pub struct AttemptHeaders<'a> {
 impl RouteHeaders {
     /// The headers of a route.
     pub fn new(tenant: &TenantId, route: &RouteName, epoch: Epoch) -> Self {
-        let mut same = HeaderMap::with_capacity(16);
-        same.insert(USER_AGENT, SLACKBOT);
-        same.insert(ACCEPT, ACCEPTED);
-        same.insert(TENANT, text(tenant.as_str()).expect("tenant ids are plain ASCII"));
-        same.insert(EPOCH, epoch.0.into());
-        Self { same, tenant: tenant.clone(), route: route.clone() }
+        Self { tenant: tenant.clone(), route: route.clone(), epoch }
     }
 
     /// All headers of one attempt, but for `Host` and `Content-Length`.
     pub fn of(&self, envelope: &Envelope, attempt: &AttemptHeaders<'_>) -> HeaderMap {
-        let mut headers = self.same.clone();
+        let mut headers = HeaderMap::with_capacity(HEADERS_MAX);
+        headers.insert(USER_AGENT, SLACKBOT);
+        headers.insert(ACCEPT, ACCEPTED);
+        headers.insert(TENANT, text(self.tenant.as_str()).expect("tenant ids are plain ASCII"));
+        headers.insert(EPOCH, self.epoch.0.into());
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(attempt.content_type));
         headers.insert(TIMESTAMP, attempt.timestamp.into());
         headers.insert(SIGNATURE, text(attempt.signature).expect("a signature is hex"));

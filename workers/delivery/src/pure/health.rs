@@ -88,6 +88,11 @@ impl Health {
         if self.paused { Pass::Wait(None) } else { self.breaker.pass(now) }
     }
 
+    /// A probe was taken and not sent.
+    pub const fn give_back(&mut self, now: Moment) {
+        self.breaker.give_back(now);
+    }
+
     /// Takes the verdict of one attempt into account.
     pub fn note(&mut self, now: Moment, verdict: Verdict, probe: bool, random: u32) -> Option<Turn> {
         match verdict {

@@ -140,6 +140,14 @@ impl Plan {
         self.lanes.offer(now, entry.seq, key, job);
     }
 
+    /// Counts an attempt that somebody else made: the next one says so.
+    pub fn tried_before(&mut self, seq: Seq) {
+        if let Some(job) = self.lanes.get_mut(seq) {
+            let failures = job.failures.get_or_insert_default();
+            failures.attempts = failures.attempts.saturating_add(1);
+        }
+    }
+
     /// What to do now. What it returns counts as under way until one of the methods below ends it.
     pub fn next(&mut self, health: &mut Health, now: Moment, wall: WallMs) -> Step {
         let Some(seq) = self.lanes.next(now) else {

@@ -8,7 +8,7 @@ use taut_core::{DedupKey, Moment};
 /// Most requests remembered for one tenant.
 pub const RECENT_MAX: usize = 256;
 /// How long a request is remembered. Slack itself forgets one after 3 s.
-pub const RECENT_AGE_MAX: Duration = Duration::from_secs(60);
+pub const RECENT_AGE_MAX: Duration = Duration::from_mins(1);
 
 /// Recent requests by their dedup key, bounded in number and age.
 #[derive(Debug)]

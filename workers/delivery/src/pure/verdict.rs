@@ -11,7 +11,7 @@
 use std::time::Duration;
 
 /// Longest `Retry-After` that is honoured.
-pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(600);
+pub const RETRY_AFTER_MAX: Duration = Duration::from_mins(10);
 
 /// A 404 without body this late comes from a handler that never acked (Bolt JS gives up after 3.0 s), not from a
 /// wrong path.
@@ -107,11 +107,11 @@ fn judge(answer: &Answered<'_>, rate_limited_notice: bool) -> Verdict {
     }
 }
 
-/// Tells "nobody listens to this" from "nobody is here": Bolt Python's JSON, slack-edge's sentence, and Bolt JS's
-/// empty body after its three seconds.
+/// Tells "nobody listens to this" from "nobody is here": the JSON of Bolt Python and Bolt Java, slack-edge's sentence,
+/// and Bolt JS's empty body after its three seconds.
 fn nobody_listens(answer: &Answered<'_>) -> bool {
     #[derive(serde::Deserialize)]
-    struct BoltPython<'a> {
+    struct Bolt<'a> {
         error: &'a str,
     }
     let body = answer.body.trim_ascii();
@@ -119,7 +119,8 @@ fn nobody_listens(answer: &Answered<'_>) -> bool {
         return answer.took >= NEVER_ACKED_AFTER;
     }
     body.starts_with(b"No listener found")
-        || serde_json::from_slice::<BoltPython<'_>>(body).is_ok_and(|body| body.error == "unhandled request")
+        || serde_json::from_slice::<Bolt<'_>>(body)
+            .is_ok_and(|body| matches!(body.error, "unhandled request" | "no handler found"))
 }
 
 impl End<'_> {
@@ -186,6 +187,7 @@ mod tests {
         for body in [
             r#"{"error":"unhandled request"}"#,
             "{ \"error\": \"unhandled request\" }\n",
+            r#"{"error":"no handler found"}"#,
             "No listener found",
         ] {
             assert_eq!(verdict(&answered(404, body, QUICK), false), Verdict::Unhandled, "{body}");

@@ -24,7 +24,7 @@ use crate::pure::answer::late_post;
 use crate::pure::plan::{After, Ended, Plan, Step};
 use crate::pure::request::posts_late;
 use crate::route::Posted;
-use crate::shared::Shared;
+use crate::shared::{Handed, Shared};
 
 /// Most entries asked of the log at once.
 const PULL_ENTRIES: usize = 256;
@@ -151,10 +151,12 @@ impl Task {
             return;
         }
         self.unread = false;
-        for entry in self.shared.handed() {
-            for (lane, route) in self.lanes.iter_mut().zip(&self.shared.routes) {
-                if entry.routes.contains(route.bit) {
-                    lane.plan.offer(now, &entry, &route.health.lock());
+        for Handed { entry, tried } in self.shared.handed() {
+            let owing = self.lanes.iter_mut().zip(&self.shared.routes);
+            for (lane, route) in owing.filter(|(_, route)| entry.routes.contains(route.bit)) {
+                lane.plan.offer(now, &entry, &route.health.lock());
+                if tried {
+                    lane.plan.tried_before(entry.seq);
                 }
             }
         }
@@ -217,19 +219,11 @@ impl Task {
     }
 
     fn start(&mut self, lane: usize, seq: Seq, attempt: u32, probe: bool) {
-        let now = self.shared.clock.now();
-        let frame = match self.shared.log.read(&self.shared.tenant, seq) {
-            Ok(Some(frame)) => frame,
-            Ok(None) => return self.lanes[lane].plan.buried(seq, now),
-            Err(LogError::Read { .. }) => {
-                return self.bury(lane, seq, DeadReason::Damaged, Some(Bytes::new()));
+        let Some(envelope) = self.envelope(lane, seq) else {
+            if probe {
+                self.shared.routes[lane].health.lock().give_back(self.shared.clock.now());
             }
-            Err(LogError::Unavailable { .. }) => {
-                return self.lanes[lane].plan.not_started(seq, now + COMMIT_AGAIN_AFTER);
-            }
-        };
-        let Ok(envelope) = Envelope::from_frame(&frame) else {
-            return self.bury(lane, seq, DeadReason::Damaged, Some(frame));
+            return;
         };
         let Some((_, received_at)) = self.lanes[lane].plan.filed(seq) else { return };
         let shared = Arc::clone(&self.shared);
@@ -239,6 +233,29 @@ impl Task {
             let posted = route.post(&envelope, attempt, times, &shared.signer, &*shared.clock).await;
             AttemptEnd { lane, seq, probe, envelope, received_at, posted }
         }));
+    }
+
+    /// Reads an envelope back. One that is gone, damaged or not readable now ends here or waits; nobody is to blame.
+    fn envelope(&mut self, lane: usize, seq: Seq) -> Option<Envelope> {
+        let now = self.shared.clock.now();
+        let (frame, damaged) = match self.shared.log.read(&self.shared.tenant, seq) {
+            Ok(Some(frame)) => match Envelope::from_frame(&frame) {
+                Ok(envelope) => return Some(envelope),
+                Err(_) => (frame, true),
+            },
+            Ok(None) => {
+                self.lanes[lane].plan.buried(seq, now);
+                return None;
+            }
+            Err(LogError::Read { .. }) => (Bytes::new(), true),
+            Err(LogError::Unavailable { .. }) => (Bytes::new(), false),
+        };
+        if damaged {
+            self.bury(lane, seq, DeadReason::Damaged, Some(frame));
+        } else {
+            self.lanes[lane].plan.not_started(seq, now + COMMIT_AGAIN_AFTER);
+        }
+        None
     }
 
     /// Handles an attempt's end and those that are ready as well: their commits share a batch.

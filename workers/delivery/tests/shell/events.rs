@@ -62,7 +62,7 @@ async fn every_attempt_is_signed_and_says_what_it_is() {
 #[tokio::test]
 async fn a_dead_handler_delays_no_other_route() {
     let (dead, slow) =
-        (nobody().await, Handler::always(Say { after: Duration::from_secs(60), ..say(200, "") }).await);
+        (nobody().await, Handler::always(Say { after: Duration::from_mins(1), ..say(200, "") }).await);
     let alive = Handler::always(say(200, "")).await;
     let routes = vec![route("dead", &dead, ""), route("slow", &slow.url, ""), route("alive", &alive.url, "")];
     let bench = Bench::start(routes);
@@ -247,11 +247,18 @@ async fn a_drain_ends_attempts_and_starts_none() {
 
 #[tokio::test]
 async fn a_drain_past_its_deadline_cuts_off() {
-    let handler = Handler::always(Say { after: Duration::from_secs(60), ..say(200, "") }).await;
+    let handler = Handler::always(Say { after: Duration::from_mins(1), ..say(200, "") }).await;
     let mut bench = Bench::start(vec![route("bot", &handler.url, "")]);
     bench.event("Ev1", "C1").await;
     until("the attempt", || handler.count() == 1).await;
     let deadline = BootClock.now() + Duration::from_millis(50);
     assert_eq!(bench.handle.drain(deadline).await, DeliveryEnd::CutOff);
     assert_eq!(bench.log.open(), 1);
+}
+
+#[tokio::test]
+async fn a_target_outside_allow_hosts_is_refused_before_anything_starts() {
+    for url in ["http://169.254.169.254/latest", "http://user:pw@127.0.0.1/", "http://bot.example/"] {
+        assert!(Bench::try_start(vec![route("bot", url, "")]).is_err(), "{url}");
+    }
 }

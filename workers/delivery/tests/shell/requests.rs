@@ -147,6 +147,11 @@ async fn ack_then_deliver_delivers_from_the_backlog_until_the_handler_takes_it()
     until("its answer", || slack.count() == 1).await;
     assert_eq!(slack.seen()[0].text(), r#"{"text":"done at last"}"#);
     assert_eq!((handler.count(), bench.log.open()), (3, 0));
+    let attempts: Vec<_> = handler.seen().iter().map(|seen| seen.header("taut-attempt")).collect();
+    assert_eq!(attempts, ["1", "2", "3"]);
+    let ids: std::collections::HashSet<_> =
+        handler.seen().iter().map(|seen| seen.header("taut-delivery-id")).collect();
+    assert_eq!(ids.len(), 1);
 }
 
 #[tokio::test]

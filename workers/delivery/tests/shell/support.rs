@@ -12,7 +12,7 @@ use taut_core::order::OrderKeys;
 use taut_core::request::{Answer, NewRequest, Requests};
 use taut_core::{Board, Clock as _, Envelope, Epoch, RouteName, TenantId};
 use taut_delivery::{
-    DeliveryDeps, DeliveryHandle, DeliveryMetrics, RouteSpec, Router, Signer, TenantDelivery,
+    BadRoute, DeliveryDeps, DeliveryHandle, DeliveryMetrics, RouteSpec, Router, Signer, TenantDelivery,
 };
 use taut_net::clock::BootClock;
 use taut_net::dial::{Dialer, Way};
@@ -55,12 +55,25 @@ impl Bench {
         Self::start_on(Arc::default(), routes, Vec::new(), quick())
     }
 
+    pub(crate) fn try_start(routes: Vec<RouteSpec>) -> Result<Self, BadRoute> {
+        Self::build(Arc::default(), routes, Vec::new(), quick())
+    }
+
     pub(crate) fn start_on(
+        log: Arc<MemLog>,
+        routes: Vec<RouteSpec>,
+        removed: Vec<(u8, RouteName)>,
+        config: DeliveryConfig,
+    ) -> Self {
+        Self::build(log, routes, removed, config).expect("usable routes")
+    }
+
+    fn build(
         log: Arc<MemLog>,
         mut routes: Vec<RouteSpec>,
         removed: Vec<(u8, RouteName)>,
         config: DeliveryConfig,
-    ) -> Self {
+    ) -> Result<Self, BadRoute> {
         for (number, route) in (0..).zip(&mut routes) {
             route.number = number;
         }
@@ -81,10 +94,9 @@ impl Bench {
             epoch: Epoch(7),
             metrics: DeliveryMetrics::new(),
             loopback_response_urls: true,
-        })
-        .expect("usable routes");
+        })?;
         let requests = handle.requests();
-        Self { router: handle.router(), log, dead, board, handle, requests }
+        Ok(Self { router: handle.router(), log, dead, board, handle, requests })
     }
 
     /// Stores an envelope as intake does.

@@ -231,3 +231,11 @@ fn twenty_poisoned_in_a_row_hold_the_route() {
     bench.health.resume();
     assert_eq!(bench.started(), (21, 1));
 }
+
+#[test]
+fn an_attempt_made_elsewhere_is_counted_on() {
+    let mut bench = Bench::new();
+    bench.offer(1, 7);
+    bench.plan.tried_before(Seq(1));
+    assert_eq!(bench.started(), (1, 2));
+}
