@@ -46,7 +46,7 @@ fn simulate(
 ) -> Result<(), AnyError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let switches = Switches { ticket_life: Duration::from_secs(60), ..Switches::default() };
+        let switches = Switches { ticket_life: Duration::from_mins(1), ..Switches::default() };
         let sim = Sim::start(SimConfig { switches, ..SimConfig::default() }).await?;
         let apps: Vec<_> = (0..connections).map(|number| sim.add_app(AppSpec::numbered(number))).collect();
         urls.send(apps.iter().map(taut_sim::AppHandle::socket_url).collect())?;

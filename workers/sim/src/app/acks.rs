@@ -73,7 +73,7 @@ impl App {
 
     /// Slack switches off subscriptions when over 95 % of at least 1,000 attempts in an hour fail; here it is noted.
     pub(super) fn count_hour(&self, sim: &Shared, state: &mut AppState, failed: bool) {
-        const HOUR: Duration = Duration::from_secs(3_600);
+        const HOUR: Duration = Duration::from_hours(1);
         let now = Instant::now();
         let hour = &mut state.hour;
         if now.saturating_duration_since(hour.began) >= HOUR {

@@ -63,7 +63,7 @@ async fn sockets_begin_badly_as_ordered() {
 #[tokio::test]
 async fn two_upgrades_at_once_race_into_409() {
     let (sim, _app) =
-        sim_with(Switches { upgrade_race: Duration::from_secs(60), ..Switches::default() }).await;
+        sim_with(Switches { upgrade_race: Duration::from_mins(1), ..Switches::default() }).await;
     let urls = [socket_url(&sim).await, socket_url(&sim).await];
     Socket::dial(&urls[0]).await.unwrap();
     let Err(Error::Http(refusal)) = Socket::dial(&urls[1]).await else { panic!("the race") };

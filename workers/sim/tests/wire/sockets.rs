@@ -70,7 +70,7 @@ async fn the_eleventh_socket_hears_too_many_websockets() {
 
 #[tokio::test]
 async fn a_vanished_socket_counts_for_a_while_and_a_closed_one_does_not() {
-    let switches = Switches { dead_sockets_count_for: Duration::from_secs(60), ..Switches::default() };
+    let switches = Switches { dead_sockets_count_for: Duration::from_mins(1), ..Switches::default() };
     let (sim, app) = sim_with(switches).await;
     let (vanishing, _) = Socket::connect(&sim).await;
     drop(vanishing);

@@ -29,7 +29,7 @@ use crate::shared::Shared;
 const READ_BYTES: usize = 4 << 10;
 
 /// How long TCP stays open after a close handshake when the client does not end it.
-const CLOSE_LINGER: Duration = Duration::from_secs(60);
+const CLOSE_LINGER: Duration = Duration::from_mins(1);
 
 /// Serves one socket from 101 to its end.
 pub(crate) async fn serve(sim: Arc<Shared>, app: Arc<App>, io: Io, early: Bytes, seat: Seat) {
@@ -297,14 +297,14 @@ impl Session {
     }
 
     fn next_due(&self) -> Instant {
-        const IDLE: Duration = Duration::from_secs(3_600);
+        const IDLE: Duration = Duration::from_hours(24);
         let Timers { ping, warn, close, drip, linger } = &self.timers;
         let due = if self.silent {
             [None, None, close.map(|(at, _)| at), None, *linger]
         } else {
             [*ping, *warn, close.map(|(at, _)| at), *drip, *linger]
         };
-        due.into_iter().flatten().min().unwrap_or_else(|| self.connection.opened + IDLE * 24)
+        due.into_iter().flatten().min().unwrap_or_else(|| self.connection.opened + IDLE)
     }
 
     fn tick(&mut self, now: Instant) -> Option<Finish> {
