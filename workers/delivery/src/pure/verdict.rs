@@ -8,6 +8,7 @@
 //! | transient | 408, 425, 429, 5xx, time-out, reset | retry; costs an attempt while others succeed |
 //! | poison | other 4xx, `X-Slack-No-Retry: 1` | dead letter |
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 /// Longest `Retry-After` that is honoured.
@@ -107,20 +108,21 @@ fn judge(answer: &Answered<'_>, rate_limited_notice: bool) -> Verdict {
     }
 }
 
-/// Tells "nobody listens to this" from "nobody is here": the JSON of Bolt Python and Bolt Java, slack-edge's sentence,
+/// Tells "nobody listens to this" from "nobody is here": the JSON of Bolt for Python and Java, slack-edge's sentence,
 /// and Bolt JS's empty body after its three seconds.
 fn nobody_listens(answer: &Answered<'_>) -> bool {
     #[derive(serde::Deserialize)]
     struct Bolt<'a> {
-        error: &'a str,
+        #[serde(borrow)]
+        error: Cow<'a, str>,
     }
     let body = answer.body.trim_ascii();
     if body.is_empty() {
         return answer.took >= NEVER_ACKED_AFTER;
     }
+    let bolt = serde_json::from_slice::<Bolt<'_>>(body);
     body.starts_with(b"No listener found")
-        || serde_json::from_slice::<Bolt<'_>>(body)
-            .is_ok_and(|body| matches!(body.error, "unhandled request" | "no handler found"))
+        || bolt.is_ok_and(|body| matches!(&*body.error, "unhandled request" | "no handler found"))
 }
 
 impl End<'_> {
@@ -185,6 +187,7 @@ mod tests {
     #[test]
     fn a_404_that_says_nobody_listens_is_unhandled() {
         for body in [
+            r#"{"error":"no handler found"}"#,
             r#"{"error":"unhandled request"}"#,
             "{ \"error\": \"unhandled request\" }\n",
             r#"{"error":"no handler found"}"#,
