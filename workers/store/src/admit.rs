@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use taut_core::log::{Append, FullReason, NewEntry, Overflow};
 use taut_core::{DedupKey, Seq, TenantId, WallMs};
 
-use crate::index::{Index, Slot};
+use crate::index::{Index, Slot, Tenant};
 use crate::place::Place;
 
 /// Where an answer goes: the job of the group and the entry's place in its batch.
@@ -239,13 +239,12 @@ fn can_never_fit(index: &mut Index, entry: &NewEntry, limit: FullReason) -> bool
 fn who_yields(index: &Index, entry: &NewEntry) -> TenantId {
     let with_backlog = index.tenants.values().filter(|part| part.bytes_planned() > 0).count() as u64;
     let fair = index.total_bytes_max / with_backlog.max(1);
-    let own = index.tenants.get(&entry.tenant).map_or(0, |part| part.bytes_planned());
+    let own = index.tenants.get(&entry.tenant).map_or(0, Tenant::bytes_planned);
     if own + entry.frame.len() as u64 > fair {
         return entry.tenant.clone();
     }
-    let may_yield = |part: &crate::index::Tenant| {
-        part.limits().overflow == Overflow::DeadLetterOldest && part.bytes_planned() > fair
-    };
+    let may_yield =
+        |part: &Tenant| part.limits().overflow == Overflow::DeadLetterOldest && part.bytes_planned() > fair;
     let largest = index.tenants.iter().filter(|(_, part)| may_yield(part));
     largest
         .max_by_key(|(_, part)| part.bytes_planned())

@@ -214,10 +214,8 @@ impl Log for DiskStore {
             done,
             submitted: shared.clock.now(),
         };
-        match shared.inbox.append(job, bytes) {
-            Ok(()) => async move { answers.await.unwrap_or_else(|_| unavailable()) }.boxed(),
-            Err(_job) => std::future::ready(unavailable()).boxed(),
-        }
+        shared.inbox.append(job, bytes);
+        async move { answers.await.unwrap_or_else(|_| unavailable()) }.boxed()
     }
 
     fn change(&self, tenant: &TenantId, changes: Vec<Change>) -> BoxFuture<'static, Result<(), LogError>> {
@@ -233,11 +231,7 @@ impl Log for DiskStore {
         let (done, answer) = oneshot::channel();
         let writable = shared.is_writable();
         let done = writable.then_some(done);
-        let handed_over =
-            shared.inbox.change(ChangeJob { tenant: tenant.clone(), items, done, urgent }).is_ok();
-        if !handed_over || !writable {
-            return std::future::ready(Err(shared.unavailable())).boxed();
-        }
+        shared.inbox.change(ChangeJob { tenant: tenant.clone(), items, done, urgent });
         let shared = shared.clone();
         async move { answer.await.unwrap_or_else(|_| Err(shared.unavailable())) }.boxed()
     }

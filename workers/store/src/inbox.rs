@@ -26,6 +26,7 @@ pub(crate) struct AppendJob {
     pub held_over: Option<NewEntry>,
     /// One for each entry offered so far; `Unavailable` until its group is durable.
     pub answers: Vec<Append>,
+    /// Dropped without a word it means `Unavailable` for all.
     pub done: oneshot::Sender<Vec<Append>>,
     pub submitted: Moment,
 }
@@ -86,28 +87,27 @@ pub(crate) struct Inbox {
 }
 
 impl Inbox {
-    /// Hands a batch over; gives it back if too much waits or the store is closing.
-    pub(crate) fn append(&self, job: AppendJob, bytes: usize) -> Result<(), AppendJob> {
+    /// Hands a batch over. If too much waits or the store is closing it is dropped, which answers it.
+    pub(crate) fn append(&self, job: AppendJob, bytes: usize) {
         let mut waiting = self.waiting.lock();
         let entries = job.entries.len();
         let full =
             waiting.bytes + bytes > WAITING_BYTES_MAX || waiting.entries + entries > WAITING_ENTRIES_MAX;
         if waiting.closing || full && waiting.entries > 0 {
-            return Err(job);
+            return;
         }
         waiting.entries += entries;
         waiting.bytes += bytes;
         waiting.appends.push_back(job);
         drop(waiting);
         self.came.notify_one();
-        Ok(())
     }
 
-    /// Hands changes over; gives them back if the store is closing.
-    pub(crate) fn change(&self, job: ChangeJob) -> Result<(), ChangeJob> {
+    /// Hands changes over. If the store is closing they are dropped, which answers them.
+    pub(crate) fn change(&self, job: ChangeJob) {
         let mut waiting = self.waiting.lock();
         if waiting.closing {
-            return Err(job);
+            return;
         }
         let first = waiting.changes.is_empty();
         waiting.urgent |= job.urgent;
@@ -117,7 +117,6 @@ impl Inbox {
         if wake {
             self.came.notify_one();
         }
-        Ok(())
     }
 
     /// Takes nothing more; the writer ends when it has written what came.

@@ -30,6 +30,8 @@ mod inbox;
 mod index;
 mod keys;
 mod meters;
+#[cfg(any(test, feature = "testing"))]
+pub mod model;
 mod options;
 mod place;
 mod record;

@@ -115,7 +115,7 @@ pub(crate) struct Head {
     pub tenant: Option<TenantId>,
     pub synced_to: Place,
     /// Bytes of the head with the tenant id.
-    pub head_bytes: usize,
+    pub own_bytes: usize,
     pub body_bytes: usize,
     body_crc: u32,
 }
@@ -123,7 +123,7 @@ pub(crate) struct Head {
 impl Head {
     /// Bytes of the whole record on disk.
     pub(crate) const fn record_bytes(&self) -> usize {
-        aligned(self.head_bytes + self.body_bytes)
+        aligned(self.own_bytes + self.body_bytes)
     }
 
     /// Whether this is the head's own body, unharmed.
@@ -161,7 +161,7 @@ impl Head {
             what,
             tenant,
             synced_to: Place::from_u64(u64_at(head, 24)),
-            head_bytes,
+            own_bytes: head_bytes,
             body_bytes: usize::try_from(u32_at(head, 12)).expect("usize has at least 32 bits"),
             body_crc: u32_at(head, 8),
         })
@@ -188,9 +188,9 @@ impl EntryHead {
     fn encode(&self) -> [u8; ENTRY_HEAD_BYTES] {
         let mut head = [0; ENTRY_HEAD_BYTES];
         head[16] = TYPE_ENTRY;
-        head[18] = u8::from(self.dedup.is_some()) * FLAG_DEDUP
-            | u8::from(self.request) * FLAG_REQUEST
-            | u8::from(self.damaged) * FLAG_DAMAGED;
+        let flags =
+            [(self.dedup.is_some(), FLAG_DEDUP), (self.request, FLAG_REQUEST), (self.damaged, FLAG_DAMAGED)];
+        head[18] = flags.into_iter().filter(|(set, _)| *set).fold(0, |all, (_, flag)| all | flag);
         head[19] = self.kind as u8;
         head[32..40].copy_from_slice(&self.epoch.0.to_le_bytes());
         head[40..48].copy_from_slice(&self.seq.0.to_le_bytes());
@@ -380,11 +380,11 @@ mod tests {
         put_keys(&mut buffer, SEAL, &acme(), &keys);
 
         let first_head = Head::parse(&buffer, 77, None).unwrap();
-        let body = &buffer[first_head.head_bytes..first_head.head_bytes + first_head.body_bytes];
+        let body = &buffer[first_head.own_bytes..first_head.own_bytes + first_head.body_bytes];
         assert!(first_head.holds(body, 77));
         assert_eq!(changes_in(body).collect::<Vec<_>>(), changes);
         let second_head = Head::parse(&buffer[second..], 77, None).unwrap();
-        let body = &buffer[second + second_head.head_bytes..][..second_head.body_bytes];
+        let body = &buffer[second + second_head.own_bytes..][..second_head.body_bytes];
         assert_eq!(keys_in(body).collect::<Vec<_>>(), keys);
     }
 

@@ -383,18 +383,22 @@ impl Builder {
         }
     }
 
-    /// Puts a mark over a torn range: what follows it will be proof that the log was durable here.
+    /// Puts a mark over a torn range, or a header where one was torn: what follows it will be proof that the log was durable here.
     fn fill(&self, range: &DamagedRange, file: &dyn SegmentFile) {
-        let Ok(bytes) = usize::try_from(range.to - range.from) else { return };
-        if bytes < HEAD_BYTES || range.from < HEADER_BYTES as u64 {
-            return;
-        }
-        let seed = segment::seed(self.situation.store, range.segment);
+        let store = self.situation.store;
+        let number = range.segment;
+        let bytes = usize::try_from(range.to - range.from).unwrap_or(0);
         let mut filler = Vec::with_capacity(bytes);
-        let seal = record::Seal { seed, synced_to: Place::default() };
-        record::put_filler(&mut filler, seal, bytes);
+        if range.from == 0 {
+            let next_seq = self.next_seq;
+            let header = Header { number, store, epoch: 0, next_seq, previous_end: None, oldest: 0 };
+            filler.extend_from_slice(&header.encode());
+        } else if bytes >= HEAD_BYTES {
+            let seal = record::Seal { seed: segment::seed(store, number), synced_to: Place::default() };
+            record::put_filler(&mut filler, seal, bytes);
+        }
         if let Err(error) = file.write_at(&filler, range.from).and_then(|()| file.sync()) {
-            tracing::warn!(%error, segment = range.segment, "could not fill a torn range");
+            tracing::warn!(%error, segment = number, "could not fill a torn range");
         }
     }
 

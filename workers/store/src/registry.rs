@@ -86,20 +86,18 @@ fn assign(rows: Vec<(u8, String)>, names: &[RouteName], carried: RouteBits) -> R
         }
         let routes_max = u8::try_from(ROUTES_MAX).expect("64 fits");
         let unused = (0..routes_max).find(|number| rows.iter().all(|(taken, _)| taken != number));
-        let number = match unused {
-            Some(number) => number,
-            None => {
-                let free = |(number, known): &&(u8, RouteName)| {
-                    !names.contains(known) && (carried & RouteBits::one(*number)).is_empty()
-                };
-                let number = rows.iter().find(free).map(|(number, _)| *number).ok_or_else(|| {
-                    format!("more than {ROUTES_MAX} routes, counting removed ones that stored envelopes still name")
-                })?;
-                rows.retain(|(taken, _)| *taken != number);
-                assigned.freed.push(number);
-                number
-            }
-        };
+        let number = unused.or_else(|| {
+            let free = |(number, known): &&(u8, RouteName)| {
+                !names.contains(known) && (carried & RouteBits::one(*number)).is_empty()
+            };
+            let number = rows.iter().find(free).map(|(number, _)| *number)?;
+            rows.retain(|(taken, _)| *taken != number);
+            assigned.freed.push(number);
+            Some(number)
+        });
+        let number = number.ok_or_else(|| {
+            format!("more than {ROUTES_MAX} routes, counting removed ones that stored envelopes still name")
+        })?;
         rows.push((number, name.clone()));
         assigned.added.push((number, name.clone()));
         assigned.numbers.current.push(number);

@@ -67,7 +67,7 @@ impl<'a> Scanner<'a> {
 
     /// The body of the record just found.
     pub(crate) fn body(&mut self, offset: u64, head: &Head) -> &[u8] {
-        let body_at = offset + head.head_bytes as u64;
+        let body_at = offset + head.own_bytes as u64;
         self.bytes_at(body_at, head.body_bytes).unwrap_or(&[])
     }
 
@@ -91,7 +91,7 @@ impl<'a> Scanner<'a> {
         let left = usize::try_from(self.end.saturating_sub(self.offset)).unwrap_or(usize::MAX);
         let (seed, tenant) = (self.seed, self.tenant.clone());
         let head = Head::parse(self.bytes_at(self.offset, left.min(HEAD_BYTES_MAX))?, seed, tenant.as_ref())?;
-        (head.head_bytes + head.body_bytes <= left).then_some(head)
+        (head.own_bytes + head.body_bytes <= left).then_some(head)
     }
 
     /// Goes on to the next aligned place that starts like a record; false at the end.

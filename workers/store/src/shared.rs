@@ -55,7 +55,7 @@ impl Shared {
     }
 
     fn read_unmeasured(&self, tenant: &TenantId, seq: Seq) -> Result<Option<Bytes>, LogError> {
-        let mut cause = String::new();
+        let mut cause = "compaction moves it without end".to_owned();
         let mut last = None;
         for _ in 0..READS_MAX {
             let Some((slot, file)) = self.find(tenant, seq) else { return Ok(None) };
@@ -63,15 +63,12 @@ impl Shared {
                 break;
             }
             last = Some(slot.place);
-            if slot.damaged {
-                cause = "its stored bytes are damaged".to_owned();
-                break;
-            }
-            let Some(file) = file else {
-                cause = "its segment is gone".to_owned();
-                continue;
+            let frame = match file {
+                _ if slot.damaged => return Err(LogError::Read { seq, cause: "it is damaged".to_owned() }),
+                Some(file) => self.frame(&*file, tenant, &slot),
+                None => Err("its segment is gone".to_owned()),
             };
-            match self.frame(&*file, tenant, &slot) {
+            match frame {
                 Ok(frame) => return Ok(Some(frame)),
                 // Compaction may have moved the entry and recycled the file: then it is found elsewhere.
                 Err(words) => cause = words,
@@ -96,7 +93,7 @@ impl Shared {
         let same = matches!(head.what, What::Entry(entry) if entry.seq == slot.seq)
             && head.tenant.as_ref() == Some(tenant)
             && head.body_bytes == frame_bytes(slot);
-        let body = head.head_bytes..head.head_bytes + head.body_bytes;
+        let body = head.own_bytes..head.own_bytes + head.body_bytes;
         if !same || !head.holds(&record[body.clone()], seed) {
             return Err("its checksum does not hold".to_owned());
         }

@@ -1,8 +1,20 @@
-//! The disk store against the conformance suite.
+//! The disk store against the conformance suite, the model, failing disks and crashes.
+
+mod crash;
+mod failure;
+mod faulty;
 
 use std::sync::Arc;
 
-use crate::testing::{Bounds, Engine, ManualClock, Opened};
+use futures::executor::block_on;
+use proptest::prelude::*;
+use taut_core::log::{Append, Change, Log, Outcome};
+use taut_core::{Clock, RouteBits};
+
+use crate::model::{Kinds, Step};
+use crate::storage::Storage;
+
+use crate::testing::{Bounds, Engine, ManualClock, Opened, event, tenant};
 use crate::{DiskOptions, DiskStore};
 
 /// A disk store in a directory of its own, on a memory filesystem where there is one.
@@ -58,4 +70,76 @@ fn the_disk_store_keeps_every_promise_of_the_contract() {
         println!("{name}");
         check(&Disk::new());
     }
+}
+
+fn kinds() -> impl Strategy<Value = Kinds> {
+    prop_oneof![
+        4 => (any::<u8>(), 0..3000u16).prop_map(|(text, length)| Kinds::Event(text, length)),
+        2 => any::<u8>().prop_map(Kinds::Request),
+        1 => any::<u8>().prop_map(Kinds::Unrouted),
+        1 => any::<u8>().prop_map(Kinds::Replayed),
+    ]
+}
+
+fn steps() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (any::<usize>(), prop::collection::vec(kinds(), 1..6))
+            .prop_map(|(tenant, entries)| Step::Append { tenant, entries }),
+        4 => (any::<usize>(), any::<usize>(), 1..4u64)
+            .prop_map(|(tenant, pick, routes)| Step::Commit { tenant, pick, routes }),
+        1 => (any::<usize>(), any::<usize>()).prop_map(|(tenant, pick)| Step::Release { tenant, pick }),
+        1 => (1..60u32).prop_map(|percent| Step::Advance { percent }),
+        1 => Just(Step::Reopen),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_script_leaves_what_the_model_says(script in prop::collection::vec(steps(), 1..60)) {
+        crate::model::run(&Disk::new(), &script);
+    }
+
+    /// The bound of design: twice the live bytes and six segments, whatever is appended and committed.
+    #[test]
+    fn disk_use_stays_within_its_bound(
+        rounds in prop::collection::vec((1..20usize, 0..3000usize, 0..=100usize), 1..40),
+    ) {
+        let directory = scratch();
+        let clock = Arc::new(ManualClock::default());
+        let bounds = Bounds::default();
+        let disk = faulty::FaultyDisk::new(16 << 10);
+        let options = options(&directory, bounds);
+        let (store, _) = DiskStore::open_on(&options, Arc::new(disk.clone()), clock.clone(), None).unwrap();
+        for (round, (count, length, percent)) in rounds.into_iter().enumerate() {
+            let text = |n: usize| format!("{round}-{n}-{}", "z".repeat(length));
+            let batch: Vec<_> = (0..count).map(|n| event("acme", &text(n), clock.wall())).collect();
+            let seqs = block_on(store.append(batch)).into_iter().filter_map(|answer| match answer {
+                Append::Stored(seq) => Some(seq),
+                Append::Duplicate(_) | Append::Full(_) | Append::Unavailable => None,
+            });
+            let (outcome, routes) = (Outcome::Delivered, RouteBits::one(0));
+            let commits: Vec<_> = seqs
+                .take(count * percent / 100)
+                .map(|seq| Change::Commit { seq, routes, outcome })
+                .collect();
+            block_on(store.change(&tenant("acme"), commits)).unwrap();
+            wait_until_within_bound(&store, &disk);
+        }
+        store.close();
+    }
+}
+
+/// Compaction works on its own thread, at once and until done.
+fn wait_until_within_bound(store: &DiskStore, disk: &faulty::FaultyDisk) {
+    let mut last = (0, 0);
+    for _ in 0..5_000 {
+        last = (disk.bytes(), store.store_stats().live_bytes);
+        if last.0 <= 2 * last.1 + 6 * (16 << 10) {
+            return;
+        }
+        std::thread::park_timeout(std::time::Duration::from_millis(1));
+    }
+    panic!("disk use {} is beyond twice the live bytes {} and six segments", last.0, last.1);
 }

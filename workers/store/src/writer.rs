@@ -114,8 +114,9 @@ impl Writer {
                 true
             }
             Err(error) => {
+                self.note_failure(&error);
                 self.abandon(group);
-                self.go_on_after(error)
+                self.go_on()
             }
         }
     }
@@ -333,11 +334,9 @@ impl Writer {
     }
 
     /// Goes on in a new segment, as soon as the disk lets us; false if the store closes before.
-    fn go_on_after(&mut self, error: io::Error) -> bool {
-        let mut error = error;
+    fn go_on(&mut self) -> bool {
         let mut pause = self.pause;
         loop {
-            self.note_failure(&error);
             self.refuse_what_waits();
             if self.shared.inbox.pause(pause) {
                 return false;
@@ -355,7 +354,7 @@ impl Writer {
                     self.shared.writable.store(true, Ordering::Release);
                     return true;
                 }
-                Err(again) => error = again,
+                Err(error) => self.note_failure(&error),
             }
         }
     }
@@ -395,7 +394,8 @@ impl Writer {
     /// What is done when nothing came for a while.
     fn tidy(&mut self) -> bool {
         if let Err(error) = self.mark() {
-            return self.go_on_after(error);
+            self.note_failure(&error);
+            return self.go_on();
         }
         true
     }

@@ -1,0 +1,116 @@
+//! Power loss at every operation: what was acked is found.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures::executor::block_on;
+use taut_core::log::{Append, Change, Log, NewEntry, Outcome};
+use taut_core::{Clock, RouteBits, Seq, TenantId};
+
+use super::faulty::{Fault, FaultyDisk};
+use super::{options, scratch};
+use crate::testing::{Bounds, ManualClock, event, request, tenant};
+use crate::{DiskStore, RecoveryReport};
+
+pub(super) const SEGMENT_BYTES: u64 = 4 << 10;
+
+pub(super) fn open(
+    disk: &FaultyDisk,
+    directory: &tempfile::TempDir,
+    clock: &Arc<ManualClock>,
+) -> Option<(DiskStore, RecoveryReport)> {
+    let mut options = options(directory, Bounds::default());
+    options.segment_bytes = SEGMENT_BYTES;
+    DiskStore::open_on(&options, Arc::new(disk.clone()), clock.clone(), None).ok()
+}
+
+/// What the store promised.
+#[derive(Default)]
+struct Promised {
+    /// Answered `Stored`, and no commit asked for.
+    kept: BTreeMap<(TenantId, Seq), NewEntry>,
+    /// Answered `Stored`, whatever came after.
+    keys: Vec<(NewEntry, Seq)>,
+    /// A commit was answered as durable.
+    committed: Vec<(TenantId, Seq)>,
+}
+
+/// Several tenants, batches, commits, requests, enough for compaction; stops at the first failure.
+fn work(store: &DiskStore, clock: &ManualClock) -> Promised {
+    let mut promised = Promised::default();
+    for round in 0..12 {
+        let name = ["acme", "globex"][round % 2];
+        let frame = |n: usize| format!("{round}-{n} {}", "y".repeat(n * 150));
+        let mut batch: Vec<_> = (0..4).map(|n| event(name, &frame(n), clock.wall())).collect();
+        batch.push(request(name, &format!("/ask {round}"), clock.wall()));
+        let answers = block_on(store.append(batch.clone()));
+        let mut seqs = Vec::new();
+        for (entry, answer) in batch.into_iter().zip(answers) {
+            let Append::Stored(seq) = answer else { return promised };
+            if entry.answering.is_empty() {
+                promised.kept.insert((tenant(name), seq), entry.clone());
+            }
+            promised.keys.push((entry, seq));
+            seqs.push(seq);
+        }
+        // Most of it is delivered at once; the request is answered.
+        let done = if round % 3 == 0 { &seqs[1..] } else { &seqs[..] };
+        let outcome = Outcome::Delivered;
+        let commits = done.iter().map(|seq| Change::Commit { seq: *seq, routes: RouteBits(1), outcome });
+        for seq in done {
+            promised.kept.remove(&(tenant(name), *seq));
+        }
+        if block_on(store.change(&tenant(name), commits.collect())).is_err() {
+            return promised;
+        }
+        promised.committed.extend(done.iter().map(|seq| (tenant(name), *seq)));
+    }
+    promised
+}
+
+fn check(disk: &FaultyDisk, directory: &tempfile::TempDir, clock: &Arc<ManualClock>, promised: &Promised) {
+    let (store, report) = open(disk, directory, clock).expect("a store opens after a power loss");
+    assert_eq!(report.damaged, [], "a torn end is no damage");
+    for ((tenant, seq), entry) in &promised.kept {
+        assert_eq!(store.read(tenant, *seq), Ok(Some(entry.frame.clone())), "acked, so found: {seq}");
+    }
+    for (tenant, seq) in &promised.committed {
+        assert_eq!(store.read(tenant, *seq), Ok(None), "the commit was durable: {seq}");
+    }
+    for (entry, seq) in &promised.keys {
+        let known = entry.dedup.and_then(|key| store.knows(&entry.tenant, key));
+        assert_eq!(known, Some(*seq), "a durable entry's key is known");
+    }
+    let next = block_on(store.append(vec![event("acme", "after", clock.wall())]));
+    assert!(matches!(next[0], Append::Stored(_)), "it goes on");
+    store.close();
+    let (again, report) = open(disk, directory, clock).expect("and opens again");
+    assert_eq!(report.damaged, [], "what was torn is not taken for damage later");
+    again.close();
+}
+
+#[test]
+fn acked_is_found_wherever_the_power_goes() {
+    let clock = Arc::new(ManualClock::default());
+    for at in 0.. {
+        let directory = scratch();
+        let disk = FaultyDisk::new(SEGMENT_BYTES);
+        disk.set(Fault::CrashAt(at));
+        let promised = match open(&disk, &directory, &clock) {
+            Some((store, _)) => {
+                let promised = work(&store, &clock);
+                store.close();
+                promised
+            }
+            None => Promised::default(),
+        };
+        for seed in [0, 1, at + 2] {
+            let found = disk.after_power_loss(seed);
+            check(&found, &directory, &clock, &promised);
+        }
+        if disk.operations() <= at {
+            assert!(at > 40, "the script does enough to be worth it: {at}");
+            return;
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! A disk in memory that fails, tears writes, forgets what was not synced, and flips bits.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::storage::{SegmentFile, Storage};
+
+const SECTOR_BYTES: usize = 512;
+
+/// What the disk does wrong, by the number of the operation (writes, syncs, and changes to the directory count).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    None,
+    /// Everything from this operation on fails; a write leaves an unknown part of its sectors.
+    CrashAt(u64),
+    /// These operations fail.
+    FailFrom(u64, u64),
+    /// No new segment can be made.
+    Full,
+}
+
+#[derive(Default)]
+struct State {
+    files: BTreeMap<u32, Content>,
+    spares: Vec<Content>,
+    set_aside: Vec<String>,
+    operations: u64,
+    fault: Option<Fault>,
+}
+
+#[derive(Clone, Default)]
+struct Content {
+    durable: Vec<u8>,
+    seen: Vec<u8>,
+}
+
+#[derive(Clone, Default)]
+pub(crate) struct FaultyDisk {
+    state: Arc<Mutex<State>>,
+    segment_bytes: u64,
+}
+
+impl FaultyDisk {
+    pub(crate) fn new(segment_bytes: u64) -> Self {
+        Self { state: Arc::default(), segment_bytes }
+    }
+
+    pub(crate) fn set(&self, fault: Fault) {
+        self.state.lock().fault = Some(fault);
+    }
+
+    pub(crate) fn operations(&self) -> u64 {
+        self.state.lock().operations
+    }
+
+    pub(crate) fn set_aside_names(&self) -> Vec<String> {
+        self.state.lock().set_aside.clone()
+    }
+
+    /// The disk as it is found after the power came back: of what was not synced, some sectors are there.
+    pub(crate) fn after_power_loss(&self, seed: u64) -> Self {
+        let state = self.state.lock();
+        let mut random = seed | 1;
+        let mut survives = || {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            random >> 62 != 0 && seed != 0
+        };
+        let mut files = BTreeMap::new();
+        for (number, content) in &state.files {
+            let mut bytes = content.durable.clone();
+            bytes.resize(content.seen.len(), 0);
+            for (old, new) in bytes.chunks_mut(SECTOR_BYTES).zip(content.seen.chunks(SECTOR_BYTES)) {
+                if old != new && survives() {
+                    old.copy_from_slice(new);
+                }
+            }
+            files.insert(*number, Content { durable: bytes.clone(), seen: bytes });
+        }
+        let state = State { files, ..State::default() };
+        Self { state: Arc::new(Mutex::new(state)), segment_bytes: self.segment_bytes }
+    }
+
+    /// A copy whose bytes the caller changes.
+    pub(crate) fn with(&self, change: impl FnOnce(&mut BTreeMap<u32, Vec<u8>>)) -> Self {
+        let state = self.state.lock();
+        let mut files = state.files.iter().map(|(number, content)| (*number, content.seen.clone())).collect();
+        change(&mut files);
+        let content = |bytes: Vec<u8>| Content { durable: bytes.clone(), seen: bytes };
+        let files = files.into_iter().map(|(number, bytes)| (number, content(bytes))).collect();
+        let state = State { files, ..State::default() };
+        Self { state: Arc::new(Mutex::new(state)), segment_bytes: self.segment_bytes }
+    }
+}
+
+impl State {
+    /// Counts an operation; says what is left of it if it fails.
+    fn operate(&mut self) -> io::Result<()> {
+        let number = self.operations;
+        self.operations += 1;
+        match self.fault.unwrap_or(Fault::None) {
+            Fault::None | Fault::Full => Ok(()),
+            Fault::CrashAt(at) if number >= at => Err(io::Error::other("the power is gone")),
+            Fault::FailFrom(from, count) if (from..from + count).contains(&number) => {
+                Err(io::Error::other("the disk failed"))
+            }
+            Fault::CrashAt(_) | Fault::FailFrom(..) => Ok(()),
+        }
+    }
+
+    fn is_first_failure(&self) -> bool {
+        matches!(self.fault, Some(Fault::CrashAt(at)) if self.operations == at + 1)
+    }
+}
+
+impl Storage for FaultyDisk {
+    fn segments(&self) -> io::Result<Vec<u32>> {
+        Ok(self.state.lock().files.keys().copied().collect())
+    }
+
+    fn open(&self, number: u32) -> io::Result<Arc<dyn SegmentFile>> {
+        Ok(Arc::new(FaultyFile { disk: self.clone(), number }))
+    }
+
+    fn create(&self, number: u32, bytes: u64) -> io::Result<Arc<dyn SegmentFile>> {
+        let mut state = self.state.lock();
+        state.operate()?;
+        if state.fault == Some(Fault::Full) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        let size = usize::try_from(bytes.max(self.segment_bytes)).unwrap();
+        let mut content = state.spares.pop().unwrap_or_default();
+        content.durable.resize(size.max(content.durable.len()), 0);
+        content.seen.resize(size.max(content.seen.len()), 0);
+        assert!(state.files.insert(number, content).is_none(), "a number is used once");
+        drop(state);
+        self.open(number)
+    }
+
+    fn shorten(&self, number: u32, bytes: u64) -> io::Result<()> {
+        let mut state = self.state.lock();
+        state.operate()?;
+        let content = state.files.get_mut(&number).ok_or(io::ErrorKind::NotFound)?;
+        content.durable.truncate(usize::try_from(bytes).unwrap());
+        content.seen.truncate(usize::try_from(bytes).unwrap());
+        Ok(())
+    }
+
+    fn retire(&self, number: u32) -> io::Result<()> {
+        let mut state = self.state.lock();
+        state.operate()?;
+        let content = state.files.remove(&number).ok_or(io::ErrorKind::NotFound)?;
+        if state.spares.is_empty() {
+            state.spares.push(content);
+        }
+        Ok(())
+    }
+
+    fn set_aside(&self, name: &str, _bytes: &[u8]) -> io::Result<()> {
+        self.state.lock().set_aside.push(name.to_owned());
+        Ok(())
+    }
+
+    fn bytes(&self) -> u64 {
+        let state = self.state.lock();
+        state.files.values().chain(&state.spares).map(|content| content.seen.len() as u64).sum()
+    }
+}
+
+struct FaultyFile {
+    disk: FaultyDisk,
+    number: u32,
+}
+
+impl SegmentFile for FaultyFile {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        let state = self.disk.state.lock();
+        let content = state.files.get(&self.number).ok_or(io::ErrorKind::NotFound)?;
+        let start = usize::try_from(offset).unwrap();
+        let bytes = content.seen.get(start..start + buffer.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
+        buffer.copy_from_slice(bytes);
+        Ok(())
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let mut state = self.disk.state.lock();
+        let outcome = state.operate();
+        let torn = outcome.is_err() && state.is_first_failure();
+        let content = state.files.get_mut(&self.number).ok_or(io::ErrorKind::NotFound)?;
+        let start = usize::try_from(offset).unwrap();
+        if outcome.is_ok() || torn {
+            let end = start + bytes.len();
+            content.seen.get_mut(start..end).ok_or(io::ErrorKind::StorageFull)?.copy_from_slice(bytes);
+        }
+        outcome
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let mut state = self.disk.state.lock();
+        state.operate()?;
+        let content = state.files.get_mut(&self.number).ok_or(io::ErrorKind::NotFound)?;
+        content.durable = content.seen.clone();
+        Ok(())
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        let state = self.disk.state.lock();
+        Ok(state.files.get(&self.number).ok_or(io::ErrorKind::NotFound)?.seen.len() as u64)
+    }
+}
