@@ -55,7 +55,9 @@ async fn nothing_is_acked_that_is_not_stored() {
 
 #[tokio::test]
 async fn a_store_that_recovers_is_acked_on_slacks_retry() {
-    let rig = Rig::connected().await;
+    let ack_deadline = Duration::from_millis(300);
+    let switches = Switches { ack_deadline, retry_waits: [ack_deadline; 3], ..Switches::default() };
+    let rig = Rig::connected_with(Setup { switches, ..Setup::default() }).await;
     rig.log.set_mood(Mood::Unavailable);
     let pushed = rig.app.push(Sample::Message);
     rig.until("a refusal", |rig| rig.board.counters.refused.total() == 1).await;
@@ -138,8 +140,8 @@ async fn reading_waits_while_the_store_decides_nothing() {
 #[tokio::test]
 async fn an_ack_whose_socket_died_goes_out_on_its_replacement() {
     for allowed in [true, false] {
-        let mut setup =
-            Setup { switches: Switches { speed: 0.001, ..Switches::default() }, ..Setup::default() };
+        let switches = Switches { ack_deadline: Duration::from_millis(1500), ..Switches::default() };
+        let mut setup = Setup { switches, ..Setup::default() };
         setup.slack.ack_on_replacement = allowed;
         let rig = Rig::connected_with(setup).await;
         rig.handler.answer(AckChoice::Bare, Duration::from_millis(700));
