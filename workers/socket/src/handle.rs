@@ -123,8 +123,10 @@ impl Wishes {
 /// How a line ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LineEnd {
-    /// Drained: every socket was closed and every ack owed was written, or the drain's deadline came.
+    /// Drained: every socket was closed and nothing it had read is undecided.
     Drained,
+    /// The drain's deadline came first: what was left was cut off.
+    CutOff,
     /// A bug of ours: the line's task panicked. Its sockets are gone; start it anew.
     Panicked,
     /// The runtime ended it.
@@ -134,7 +136,7 @@ pub enum LineEnd {
 /// A running line. Dropping it cuts its sockets off.
 pub struct LineHandle {
     wishes: Arc<Wishes>,
-    task: JoinHandle<()>,
+    task: JoinHandle<LineEnd>,
     end: Option<LineEnd>,
 }
 
@@ -161,7 +163,7 @@ impl LineHandle {
             return end;
         }
         let end = match (&mut self.task).await {
-            Ok(()) => LineEnd::Drained,
+            Ok(end) => end,
             Err(error) if error.is_panic() => LineEnd::Panicked,
             Err(_) => LineEnd::Cancelled,
         };

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::task::{Id, JoinSet};
 use tracing::{error, info, warn};
 
-use crate::handle::{ClaimApp, Wishes};
+use crate::handle::{ClaimApp, LineEnd, Wishes};
 use crate::pure::deaf::Deaf;
 use crate::pure::late::LateAcks;
 use crate::pure::line::{Alarm, CloseWhy, Delays, Desired, Event, Generation, Input, Line, Output, Rules};
@@ -100,9 +100,12 @@ impl Tenant {
     }
 
     /// Runs until drained.
-    pub(crate) async fn run(mut self) {
+    pub(crate) async fn run(mut self) -> LineEnd {
         self.feed(Input::Desired(self.first_wish));
-        while !self.is_drained() {
+        loop {
+            if let Some(end) = self.drained() {
+                return end;
+            }
             let (wishes, pause) = (Arc::clone(&self.wishes), self.pause());
             tokio::select! {
                 biased;
@@ -124,14 +127,16 @@ impl Tenant {
         next.map_or(IDLE, |at| now.until(at).min(IDLE))
     }
 
-    fn is_drained(&mut self) -> bool {
-        let Some(by) = self.drain_by else { return false };
-        if self.shared.clock.now() >= by && !self.sockets.is_empty() {
-            warn!(tenant = %self.shared.tenant, sockets = self.sockets.len(), "drain cut off at its deadline");
-            self.sockets.abort_all();
-            return true;
+    fn drained(&self) -> Option<LineEnd> {
+        let by = self.drain_by?;
+        if self.line.is_empty() && self.sockets.is_empty() {
+            return Some(LineEnd::Drained);
         }
-        self.line.is_empty() && self.sockets.is_empty()
+        if self.shared.clock.now() < by {
+            return None;
+        }
+        warn!(tenant = %self.shared.tenant, sockets = self.sockets.len(), "drain cut off at its deadline");
+        Some(LineEnd::CutOff)
     }
 
     fn on_wishes(&mut self) {
