@@ -4,13 +4,14 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::app::App;
 use crate::clock::Epoch;
 use crate::config::AppSpec;
+use crate::http::ResponseUrls;
 use crate::journal::Journal;
 use crate::scheduler::Scheduler;
 use crate::switches::Switches;
@@ -28,6 +29,7 @@ pub(crate) struct Shared {
     pub tasks: TaskTracker,
     /// Set once the listener has its port.
     pub origins: OnceLock<Origins>,
+    pub response_urls: Mutex<ResponseUrls>,
     apps: RwLock<Apps>,
     serial: AtomicU64,
     connection: AtomicU64,
@@ -73,6 +75,7 @@ impl Shared {
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
             origins: OnceLock::new(),
+            response_urls: Mutex::default(),
             apps: RwLock::default(),
             serial: AtomicU64::new(1),
             connection: AtomicU64::new(1),

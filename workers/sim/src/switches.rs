@@ -46,6 +46,11 @@ pub struct Switches {
     pub ticket_life: Duration,
     /// HTTP status of an upgrade whose ticket is unknown, used or expired. Undocumented.
     pub ticket_refused_status: u16,
+    /// Uses of one `response_url`. Documented: 5.
+    pub response_url_uses: u32,
+    /// Life of a `response_url`. Documented: 30 min.
+    #[serde(with = "duration")]
+    pub response_url_life: Duration,
     /// Calls of `apps.connections.open` an app may make at once. Unconfirmed (reports name tiers 1 and 3).
     pub opens_burst: u32,
     /// How many further calls of `apps.connections.open` an app earns per minute.
@@ -109,6 +114,8 @@ impl Default for Switches {
             shortcuts_accept_payload: false,
             ticket_life: Duration::from_secs(30),
             ticket_refused_status: 401,
+            response_url_uses: 5,
+            response_url_life: Duration::from_mins(30),
             opens_burst: 50,
             opens_per_minute: 50,
             sockets_max: 10,

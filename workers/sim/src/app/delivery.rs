@@ -120,6 +120,9 @@ impl App {
                 let serial = format!("{:010X}", sim.next_serial());
                 let payload = self.stamp(sim, state, push, &serial);
                 let envelope_type = sample.envelope_type();
+                if envelope_type != EnvelopeType::EventsApi {
+                    sim.response_urls.lock().issue(&serial, Instant::now());
+                }
                 let has_event_id =
                     envelope_type == EnvelopeType::EventsApi && *sample != crate::Sample::AppRateLimited;
                 let event_id = has_event_id.then(|| format!("Ev{serial}").into());

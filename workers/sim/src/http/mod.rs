@@ -2,6 +2,7 @@
 
 mod control;
 mod link;
+mod response_url;
 mod webapi;
 
 use std::convert::Infallible;
@@ -20,7 +21,6 @@ use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
 use crate::io::Io;
-use crate::journal::NoteKind;
 use crate::shared::Shared;
 
 /// Open TCP connections at once; further ones wait in the kernel's queue.
@@ -31,6 +31,8 @@ const BODY_BYTES_MAX: usize = 16 << 20;
 
 /// How much of a body the journal keeps.
 const NOTED_BYTES_MAX: usize = 64 << 10;
+
+pub(crate) use response_url::ResponseUrls;
 
 pub(crate) type Answer = Response<Full<Bytes>>;
 
@@ -115,20 +117,12 @@ async fn route(sim: Arc<Shared>, request: Request<Incoming>) -> Result<Answer, A
         return webapi::call(&sim, method, &call).await;
     }
     if let Some(rest) = path.strip_prefix("/response/") {
-        return Ok(response_url(&sim, rest, &call));
+        return Ok(response_url::answer(&sim, rest, &call));
     }
     if let Some(rest) = path.strip_prefix("/sim/") {
         return Ok(control::answer(&sim, rest, &call).await);
     }
     Ok(text(StatusCode::NOT_FOUND, "a simulated Slack: /api/, /link/, /response/, /sim/"))
-}
-
-/// The sink behind every `response_url`; its third segment is the app.
-fn response_url(sim: &Shared, path: &str, call: &Call) -> Answer {
-    let app = path.split('/').nth(2).and_then(|app_id| sim.app(app_id));
-    let body = noted(&call.body);
-    sim.journal.note(app.as_ref().map(|app| &app.id), NoteKind::Response { path: path.to_owned(), body });
-    text(StatusCode::OK, "ok")
 }
 
 /// The beginning of a body, for the journal.

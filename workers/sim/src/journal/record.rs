@@ -119,7 +119,7 @@ pub enum NoteKind {
     /// A Web API method was called; `body` is cut at 64 KiB.
     Call { method: String, body: String },
     /// Something was posted to a `response_url`; `body` is cut at 64 KiB.
-    Response { path: String, body: String },
+    Response { path: String, body: String, accepted: bool },
     /// Slack would switch off the app's event subscriptions: over 95 % of at least 1,000 attempts in an hour failed.
     SubscriptionsWouldBeDisabled { attempts: u64, failed: u64 },
     /// A step of the script, or a control request, was carried out.

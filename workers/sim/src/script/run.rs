@@ -24,6 +24,10 @@ pub(crate) fn run(sim: &Arc<Shared>, steps: Vec<Step>, load: Option<TimedLoad>) 
     if let Some(TimedLoad { start, load }) = load {
         let running = sim.clone();
         let task = async move {
+            // Before anybody listens there is nothing to learn from a load.
+            while !running.apps().iter().any(|app| app.state.lock().hellos_said > 0) {
+                sleep(LOOK_EVERY).await;
+            }
             sleep(start).await;
             load::start(&running, running.apps(), load).finished().await;
         };

@@ -55,6 +55,11 @@ async fn response_urls_lead_to_the_simulator() {
     crate::client::post(&url, None, r#"{"text":"late"}"#).await;
     let noted = |note: &taut_sim::Note| matches!(&note.kind, taut_sim::NoteKind::Response { body, .. } if body.contains("late"));
     assert!(sim.journal().notes(Some(app.id())).iter().any(noted));
+    let mut statuses = Vec::new();
+    for _ in 0..5 {
+        statuses.push(crate::client::post(&url, None, r#"{"text":"again"}"#).await.status);
+    }
+    assert_eq!(statuses, [200, 200, 200, 200, 404], "five uses in all");
 }
 
 #[tokio::test]

@@ -138,6 +138,20 @@ async fn a_script_plays_its_steps_when_they_are_due() {
 }
 
 #[tokio::test]
+async fn a_scripts_load_begins_when_somebody_listens() {
+    let (sim, app) = sim_with(Switches::default()).await;
+    sim.play(Script::parse("[load]\nrate = 1000.0\ncount = 5").unwrap());
+    let (mut socket, _) = Socket::connect(&sim).await;
+    for _ in 0..5 {
+        let envelope = socket.json().await;
+        assert_eq!(envelope["retry_attempt"], 0);
+        socket.ack(&envelope).await;
+    }
+    assert!(app.wait_settled(LONG).await);
+    assert_eq!(app.totals().produced, 5);
+}
+
+#[tokio::test]
 async fn sim_push_exits_0_with_an_ack_and_1_without() {
     let (sim, _app) = sim_with(fast()).await;
     let push = |arguments: &[&str]| {

@@ -163,7 +163,7 @@ async fn other_methods_and_response_urls_are_recorded() {
         if let NoteKind::Call { method, .. } = &note.kind {
             calls.push(method.clone());
         }
-        if let NoteKind::Response { path, body } = &note.kind {
+        if let NoteKind::Response { path, body, .. } = &note.kind {
             calls.push(format!("{path} {body}"));
         }
     }

@@ -304,7 +304,7 @@ impl Session {
         } else {
             [*ping, *warn, close.map(|(at, _)| at), *drip, *linger]
         };
-        due.into_iter().flatten().min().unwrap_or_else(|| self.connection.opened + IDLE)
+        due.into_iter().flatten().min().unwrap_or_else(|| Instant::now() + IDLE)
     }
 
     fn tick(&mut self, now: Instant) -> Option<Finish> {
