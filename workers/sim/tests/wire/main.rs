@@ -29,7 +29,7 @@ async fn sim_with(switches: Switches) -> (Sim, AppHandle) {
     (sim, app)
 }
 
-/// Retries a thousand times as fast, and acks due within 150 ms.
+/// Retries a thousand times as fast, and acks due within 400 ms.
 fn fast() -> Switches {
-    Switches { ack_deadline: Duration::from_millis(150), speed: 1_000.0, ..Switches::default() }
+    Switches { ack_deadline: Duration::from_millis(400), speed: 1_000.0, ..Switches::default() }
 }

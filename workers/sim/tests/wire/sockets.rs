@@ -27,7 +27,7 @@ async fn the_server_pings_and_drops_who_never_answers() {
     let switches = Switches {
         first_ping: Duration::from_millis(10),
         ping_every: Duration::from_millis(10),
-        pong_timeout: Duration::from_millis(40),
+        pong_timeout: Duration::from_millis(250),
         ..Switches::default()
     };
     let (sim, app) = sim_with(switches).await;
@@ -35,7 +35,7 @@ async fn the_server_pings_and_drops_who_never_answers() {
     let Some(Message::Ping(payload)) = socket.next().await else { panic!("a ping") };
     assert!(payload.starts_with(b"Ping from applink-"), "{payload:?}");
     // Reading on sends the pongs; then nobody reads.
-    assert!(socket.is_quiet_for(Duration::from_millis(120)).await);
+    assert!(socket.is_quiet_for(Duration::from_millis(500)).await);
     assert_eq!(app.connections().len(), 1);
     assert!(app.wait_connected(0, LONG).await, "no pong");
 }
@@ -86,7 +86,7 @@ async fn a_vanished_socket_counts_for_a_while_and_a_closed_one_does_not() {
 async fn after_a_warning_the_socket_still_delivers_until_slack_closes_it() {
     for deliver in [true, false] {
         let switches = Switches {
-            close_after_warning: Duration::from_millis(60),
+            close_after_warning: Duration::from_millis(250),
             deliver_after_disconnect: deliver,
             ..Switches::default()
         };
@@ -167,7 +167,7 @@ async fn a_close_is_answered_and_tcp_stays_open_unless_switched() {
         assert!(app.wait_connected(0, LONG).await, "it no longer counts");
         let mut read = Vec::new();
         let ended = tokio::time::timeout(
-            Duration::from_millis(100),
+            if close_tcp { LONG } else { Duration::from_millis(200) },
             tokio::io::AsyncReadExt::read_to_end(&mut tcp, &mut read),
         );
         assert_eq!(ended.await.is_ok(), close_tcp);
