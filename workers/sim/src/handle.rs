@@ -12,6 +12,7 @@ use crate::app::{AckOutcome, App, Unanswered};
 use crate::envelope::Push;
 use crate::faults::{OpenFailure, UpgradeFailure};
 use crate::journal::Totals;
+use crate::load::{self, Load, LoadHandle};
 use crate::shared::{Shared, TokenKind};
 
 /// One app of a simulator; cheap to clone. Faults concern all its sockets, or one after [`AppHandle::on`].
@@ -78,6 +79,11 @@ impl AppHandle {
     /// A socket URL with a fresh ticket, past `apps.connections.open` and its rate; for benches and raw clients.
     pub fn socket_url(&self) -> String {
         self.app.fresh_url(&self.sim)
+    }
+
+    /// Starts a load on this app alone.
+    pub fn load(&self, load: Load) -> LoadHandle {
+        load::start(&self.sim, vec![self.app.clone()], load)
     }
 
     /// Carries out any order.

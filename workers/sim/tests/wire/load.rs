@@ -12,7 +12,7 @@ async fn a_load_ends_at_its_count_and_every_envelope_can_be_acked() {
     let (sim, app) = sim_with(Switches::default()).await;
     let (mut socket, _) = Socket::connect(&sim).await;
     let kinds = vec![Sample::Message, Sample::BlockActions];
-    let load = sim.load(Load { rate: f64::INFINITY, kinds, in_flight_max: 16, count: Some(200), time: None });
+    let load = app.load(Load { rate: f64::INFINITY, kinds, in_flight_max: 16, count: Some(200), time: None });
     let mut interactive = 0;
     for _ in 0..200 {
         let envelope = socket.json().await;
