@@ -7,7 +7,7 @@ use taut_core::{AppId, Moment, Reason};
 
 use super::{
     ANNOUNCED_CLOSE_MAX, Alarm, Attempt, CloseWhy, Current, Delays, Desired, Event, Generation, Line, Output,
-    RefusalClass, Renewal, Role, STABLE_AFTER,
+    Refusal, RefusalClass, Renewal, Role, STABLE_AFTER,
 };
 
 /// Connections that Slack would refresh sooner than this are not replaced by age: its own word comes soon enough.
@@ -51,19 +51,7 @@ impl<D: Delays> Line<D> {
                     attempt.socket_mode_off = socket_mode_off;
                 }
             }
-            (Role::Attempt, Event::OpenFailed(refusal)) => {
-                let outcome = match refusal.class {
-                    _ if refusal.retry_after.is_some() => "rate_limited",
-                    RefusalClass::Park => "park",
-                    RefusalClass::Wait => "wait",
-                    RefusalClass::Retry => "retry",
-                };
-                self.end_attempt(outcome);
-                if let Some(pause) = refusal.retry_after {
-                    self.out.push(Output::HoldOpens(now + pause));
-                }
-                self.stand.refused(now, refusal);
-            }
+            (Role::Attempt, Event::OpenFailed(refusal)) => self.on_refused(now, refusal),
             (Role::Attempt, Event::DialFailed(text)) => {
                 self.end_attempt("dial_failed");
                 self.stand.retry(now, Reason::new("dial_failed", text));
@@ -113,6 +101,20 @@ impl<D: Delays> Line<D> {
             // Late news of a socket the line has given up.
             (Role::Gone, _) => {}
         }
+    }
+
+    fn on_refused(&mut self, now: Moment, refusal: Refusal) {
+        let outcome = match refusal.class {
+            _ if refusal.retry_after.is_some() => "rate_limited",
+            RefusalClass::Park => "park",
+            RefusalClass::Wait => "wait",
+            RefusalClass::Retry => "retry",
+        };
+        self.end_attempt(outcome);
+        if let Some(pause) = refusal.retry_after {
+            self.out.push(Output::HoldOpens(now + pause));
+        }
+        self.stand.refused(now, refusal);
     }
 
     fn on_hello(&mut self, now: Moment, hello: &Hello) {
