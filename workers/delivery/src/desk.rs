@@ -10,6 +10,7 @@
 
 mod course;
 pub(crate) mod response_url;
+mod settle;
 
 use std::sync::Arc;
 

@@ -38,6 +38,9 @@ pub enum BadRoute {
     AllowHosts(#[source] BadEntry),
 }
 
+/// Most that is read of an answer whose body decides nothing but the kind of a 404, in bytes.
+const EVENT_ANSWER_BYTES_MAX: usize = 64 * 1024;
+
 /// One route of one tenant.
 pub(crate) struct Route {
     pub(crate) name: RouteName,
@@ -134,10 +137,21 @@ impl Route {
             headers,
             body,
             timeout,
-            answer_bytes_max: self.answer_bytes_max,
+            answer_bytes_max: self.answer_bytes_max(envelope.kind),
         };
         let result = self.client.send(request).await;
         judge(envelope, result, clock.now().since(sent))
+    }
+}
+
+impl Route {
+    /// How much of an answer to this kind is read.
+    fn answer_bytes_max(&self, kind: Kind) -> usize {
+        if kind.is_request() {
+            self.answer_bytes_max
+        } else {
+            self.answer_bytes_max.min(EVENT_ANSWER_BYTES_MAX)
+        }
     }
 }
 

@@ -8,22 +8,16 @@ use taut_core::log::{Append, Change, Entry, Outcome};
 use taut_core::order::OrderKeys;
 use taut_core::request::{AckChoice, Answer, NewRequest, SilentReason};
 use taut_core::{Envelope, Moment, RouteBits, Seq, WallMs};
-use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
-use tokio_util::task::TaskTracker;
 use tracing::info;
 
+use super::settle::{commit_until_durable, settle};
 use super::{Decided, response_url, silent};
 use crate::pure::answer::{Asked, Reply, late_post, reply};
 use crate::pure::breaker::Pass;
 use crate::pure::request::{Decision, Handler, REQUEST_DEADLINE, decide, posts_late};
 use crate::route::{Posted, Route};
 use crate::shared::{Handed, Shared};
-
-/// Pause before a commit that the store refused is tried again.
-const COMMIT_AGAIN_AFTER: Duration = Duration::from_secs(1);
-/// Commits tried before it is left to the next recovery, which closes open requests as expired.
-const COMMITS_MAX: u32 = 30;
 
 /// See the module.
 pub(super) struct Course {
@@ -160,7 +154,7 @@ impl Course {
                     response_url::post(&self.shared, &self.envelope, json);
                 }
                 let settle = match reply.ack {
-                    AckChoice::Bare | AckChoice::Payload(_) => Some(self.settle(seq, route.bit)),
+                    AckChoice::Bare | AckChoice::Payload(_) => Some(settle(&self.shared, seq, route.bit)),
                     AckChoice::Silent(_) => None,
                 };
                 self.say(answer, Answer { ack: reply.ack, settle });
@@ -221,13 +215,6 @@ impl Course {
             // The socket is gone, and with it the way for the ack: dropping `settle` says so.
             drop(unheard);
         }
-    }
-
-    /// Commits the request once intake has told whether the ack was written; unheard of, it was not.
-    fn settle(&self, seq: Seq, routes: RouteBits) -> Box<dyn FnOnce(bool) + Send> {
-        let guard =
-            Settle { shared: Arc::clone(&self.shared), runtime: Handle::current(), seq, routes, done: false };
-        Box::new(move |written| guard.settle(written))
     }
 
     /// Lets a handler that is still running come to its end, and uses what it says.
@@ -294,49 +281,5 @@ impl Course {
             bytes: u32::try_from(self.envelope.frame.len()).unwrap_or(u32::MAX),
             received_at: WallMs(clock.wall().0.saturating_sub(age)),
         }
-    }
-}
-
-/// Commits an acked request exactly once, whatever happens to the closure that holds it.
-struct Settle {
-    shared: Arc<Shared>,
-    runtime: Handle,
-    seq: Seq,
-    routes: RouteBits,
-    done: bool,
-}
-
-impl Settle {
-    fn settle(mut self, written: bool) {
-        self.commit(if written { Outcome::Delivered } else { Outcome::Expired });
-    }
-
-    fn commit(&mut self, outcome: Outcome) {
-        self.done = true;
-        if outcome == Outcome::Delivered {
-            self.shared.board.counters.delivered.one();
-        }
-        let commit = Change::Commit { seq: self.seq, routes: self.routes, outcome };
-        let shared = Arc::clone(&self.shared);
-        let tasks: TaskTracker = shared.tasks.clone();
-        tasks.spawn_on(async move { commit_until_durable(&shared, commit).await }, &self.runtime);
-    }
-}
-
-impl Drop for Settle {
-    fn drop(&mut self) {
-        if !self.done {
-            self.commit(Outcome::Expired);
-        }
-    }
-}
-
-/// Submits a commit, again and again if the store cannot write.
-async fn commit_until_durable(shared: &Shared, commit: Change) {
-    for _ in 0..COMMITS_MAX {
-        if shared.log.change(&shared.tenant, vec![commit]).await.is_ok() {
-            return;
-        }
-        tokio::time::sleep(COMMIT_AGAIN_AFTER).await;
     }
 }

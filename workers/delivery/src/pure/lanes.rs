@@ -11,6 +11,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use taut_core::{Moment, Seq};
 
+/// Room for keys that empty lanes keep; what a flood needed beyond is given back.
+const KEYS_KEPT: usize = 64;
+
 /// One route's envelopes that wait or are under way, each with its `T`.
 #[derive(Debug)]
 pub struct Lanes<T> {
@@ -132,6 +135,9 @@ impl<T> Lanes<T> {
         self.in_flight -= 1;
         if let Some(key) = job.key {
             self.advance(key, now);
+        }
+        if self.jobs.is_empty() && self.behind.capacity() > KEYS_KEPT {
+            self.behind = HashMap::new();
         }
         Some(job.load)
     }

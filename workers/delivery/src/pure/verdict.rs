@@ -187,7 +187,6 @@ mod tests {
     #[test]
     fn a_404_that_says_nobody_listens_is_unhandled() {
         for body in [
-            r#"{"error":"no handler found"}"#,
             r#"{"error":"unhandled request"}"#,
             "{ \"error\": \"unhandled request\" }\n",
             r#"{"error":"no handler found"}"#,

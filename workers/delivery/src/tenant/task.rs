@@ -6,38 +6,32 @@
 //!                                                                                └─► burial ─► commits
 //! ```
 
+mod ends;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::future::BoxFuture;
+use futures::future::{self, BoxFuture};
 use futures::stream::{FuturesUnordered, StreamExt as _};
-use futures::{FutureExt as _, future};
-use taut_core::log::{Change, DeadLettersError, DeadReason, Entry, LogError, Outcome};
+use taut_core::log::{Change, DeadLettersError, DeadReason, Entry, LogError};
 use taut_core::{Envelope, Moment, Seq, WallMs};
-use tracing::warn;
 
-use super::burial::{self, Epitaph};
 use super::orphans::{self, Orphans};
-use crate::desk::response_url;
-use crate::pure::answer::late_post;
-use crate::pure::plan::{After, Ended, Plan, Step};
-use crate::pure::request::posts_late;
+use crate::pure::plan::{Plan, Step};
 use crate::route::Posted;
 use crate::shared::{Handed, Shared};
 
 /// Most entries asked of the log at once.
 const PULL_ENTRIES: usize = 256;
-/// Most commit batches on their way to the disk at once; beyond, commits collect into one batch.
-const COMMIT_BATCHES_MAX: usize = 8;
+/// Most entries one route reads in one turn, so that a long backlog does not keep a thread from other tenants.
+const PULLS_PER_TURN: usize = 8;
 /// Commits collected beyond which no attempt starts: the store is not keeping up.
 const COMMITS_PENDING_MAX: usize = 1_024;
 /// Pause after a commit that the store refused.
 const COMMIT_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// Pause after dead letters that could not be kept.
 pub(super) const BURY_AGAIN_AFTER: Duration = Duration::from_secs(30);
-/// Attempts whose ends are handled in one turn before the task looks at everything else again.
-const ENDS_PER_TURN: usize = 64;
 
 /// One attempt's end, with what its consequences need.
 struct AttemptEnd {
@@ -82,6 +76,9 @@ pub(super) struct Task {
     pending: Vec<Change>,
     /// Set while the store refuses commits: when to try again. Nothing starts meanwhile.
     commit_at: Option<Moment>,
+    /// Dead letters that no log line has told of yet, and when one last did.
+    untold: u64,
+    told_at: Option<Moment>,
 }
 
 impl Task {
@@ -99,6 +96,8 @@ impl Task {
             commits: FuturesUnordered::new(),
             pending: Vec::new(),
             commit_at: None,
+            untold: 0,
+            told_at: None,
         }
     }
 
@@ -110,7 +109,9 @@ impl Task {
         self.shared.log.subscribe(&self.shared.tenant, Arc::new(move || waker.notify_one()));
         loop {
             let now = self.shared.clock.now();
-            self.fill(now);
+            if self.fill(now) {
+                tokio::task::yield_now().await;
+            }
             let next = self.start_due(now);
             self.flush_commits(now);
             if stop.is_cancelled() && self.is_idle() {
@@ -145,10 +146,10 @@ impl Task {
             && (self.pending.is_empty() || self.commit_at.is_some())
     }
 
-    /// Reads the backlog into every plan that has room.
-    fn fill(&mut self, now: Moment) {
+    /// Reads the backlog into every plan that has room; true if there is more to read at once.
+    fn fill(&mut self, now: Moment) -> bool {
         if !self.unread {
-            return;
+            return false;
         }
         self.unread = false;
         for Handed { entry, tried } in self.shared.handed() {
@@ -160,21 +161,27 @@ impl Task {
                 }
             }
         }
+        let mut more = false;
         for index in 0..self.lanes.len() {
-            self.fill_lane(index, now);
+            more |= self.fill_lane(index, now);
         }
+        if more {
+            self.unread = true;
+            self.shared.wake.notify_one();
+        }
+        more
     }
 
-    fn fill_lane(&mut self, index: usize, now: Moment) {
+    fn fill_lane(&mut self, index: usize, now: Moment) -> bool {
         let (shared, lane, route) = (&self.shared, &mut self.lanes[index], &self.shared.routes[index]);
-        loop {
+        for _ in 0..PULLS_PER_TURN {
             let most = lane.plan.room().min(PULL_ENTRIES);
             if most == 0 {
                 self.unread = true;
-                return;
+                return false;
             }
             let entries = shared.log.backlog(&shared.tenant, lane.cursor, most);
-            let Some(last) = entries.last() else { return };
+            let Some(last) = entries.last() else { return false };
             lane.cursor = last.seq;
             let owes = |entry: &&Entry| {
                 entry.routes.contains(route.bit) && !(entry.kind.is_request() && shared.is_held(entry.seq))
@@ -184,6 +191,7 @@ impl Task {
                 lane.plan.offer(now, entry, &health);
             }
         }
+        true
     }
 
     /// Starts whatever is due; returns when to look again.
@@ -256,100 +264,5 @@ impl Task {
             self.lanes[lane].plan.not_started(seq, now + COMMIT_AGAIN_AFTER);
         }
         None
-    }
-
-    /// Handles an attempt's end and those that are ready as well: their commits share a batch.
-    fn take_ends(&mut self, first: AttemptEnd) {
-        self.take_end(first);
-        for _ in 1..ENDS_PER_TURN {
-            match self.attempts.next().now_or_never() {
-                Some(Some(end)) => self.take_end(end),
-                Some(None) | None => return,
-            }
-        }
-    }
-
-    fn take_end(&mut self, end: AttemptEnd) {
-        let AttemptEnd { lane, seq, probe, envelope, received_at, posted } = end;
-        let shared = Arc::clone(&self.shared);
-        let route = &shared.routes[lane];
-        let (now, wall) = (shared.clock.now(), shared.clock.wall());
-        let Posted { verdict, words, answer } = posted;
-        let ended = Ended { seq, probe, verdict, words };
-        let plan = &mut self.lanes[lane].plan;
-        let (after, turn) = plan.ended(&mut route.health.lock(), now, wall, &ended, rand::random());
-        shared.board.counters.attempts.at(verdict.name()).one();
-        shared.tell(route, turn, &ended.words);
-        match after {
-            After::Commit(outcome) => {
-                self.pending.push(Change::Commit { seq, routes: route.bit, outcome });
-                if outcome == Outcome::Delivered {
-                    shared.board.counters.delivered.one();
-                    shared.metrics.delivery_latency.record(wall.since(received_at).as_secs_f64());
-                }
-                let late = answer.filter(|_| posts_late(envelope.kind));
-                if let Some(json) = late.and_then(|answer| late_post(&answer.as_handler_answer())) {
-                    response_url::post_if_answering(&shared, route.bit, &envelope, json);
-                }
-            }
-            After::Bury(reason) => self.bury(lane, seq, reason, Some(envelope.frame)),
-            After::Retry => {}
-        }
-    }
-
-    /// Puts an envelope among the dead letters; `frame` if it is at hand.
-    fn bury(&mut self, lane: usize, seq: Seq, reason: DeadReason, frame: Option<Bytes>) {
-        let shared = &self.shared;
-        let plan = &mut self.lanes[lane].plan;
-        let (frame, reason) =
-            match frame.map_or_else(|| shared.log.read(&shared.tenant, seq), |f| Ok(Some(f))) {
-                Ok(Some(frame)) => (frame, reason),
-                Ok(None) => return plan.buried(seq, shared.clock.now()),
-                Err(_) => (Bytes::new(), DeadReason::Damaged),
-            };
-        let Some((kind, received_at)) = plan.filed(seq) else { return };
-        let route = shared.routes[lane].name.clone();
-        let epitaph = Epitaph { seq, kind, received_at, route, reason, notes: plan.notes(seq) };
-        let put = burial::put(&shared.dead_letters, vec![epitaph.into_letter(shared, frame)]);
-        self.burials.push(put.map(move |result| BurialEnd { lane, seq, reason, result }).boxed());
-    }
-
-    fn take_burial(&mut self, end: BurialEnd) {
-        let BurialEnd { lane, seq, reason, result } = end;
-        let now = self.shared.clock.now();
-        let (tenant, route) = (&self.shared.tenant, &self.shared.routes[lane]);
-        let plan = &mut self.lanes[lane].plan;
-        match result {
-            Ok(()) => {
-                warn!(%tenant, route = %route.name, %seq, reason = reason.name(), "an envelope is a dead letter now");
-                plan.buried(seq, now);
-                self.pending.push(Change::Commit { seq, routes: route.bit, outcome: Outcome::DeadLetter });
-            }
-            Err(error) => {
-                warn!(%tenant, route = %route.name, %seq, %error, "an envelope should be a dead letter; it stays in the backlog");
-                plan.bury_later(seq, reason, now + BURY_AGAIN_AFTER);
-            }
-        }
-    }
-
-    /// Submits collected commits as one batch.
-    fn flush_commits(&mut self, now: Moment) {
-        let waiting = self.commit_at.is_some_and(|at| now < at);
-        if self.pending.is_empty() || waiting || self.commits.len() >= COMMIT_BATCHES_MAX {
-            return;
-        }
-        self.commit_at = None;
-        let changes = std::mem::take(&mut self.pending);
-        let submitted = self.shared.log.change(&self.shared.tenant, changes.clone());
-        self.commits.push(submitted.map(move |result| CommitEnd { changes, result }).boxed());
-    }
-
-    fn take_commit(&mut self, end: CommitEnd) {
-        let Err(error) = end.result else { return };
-        if self.commit_at.is_none() {
-            warn!(tenant = %self.shared.tenant, %error, "commits are not durable; nothing goes out until they are");
-        }
-        self.pending.extend(end.changes);
-        self.commit_at = Some(self.shared.clock.now() + COMMIT_AGAIN_AFTER);
     }
 }

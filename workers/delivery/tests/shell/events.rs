@@ -262,3 +262,11 @@ async fn a_target_outside_allow_hosts_is_refused_before_anything_starts() {
         assert!(Bench::try_start(vec![route("bot", url, "")]).is_err(), "{url}");
     }
 }
+
+#[tokio::test]
+async fn a_panic_is_told_to_the_supervisor() {
+    let mut bench = Bench::start(vec![route("bot", &nobody().await, "")]);
+    bench.log.panic_on_backlog();
+    assert_eq!(bench.handle.join().await, DeliveryEnd::Panicked);
+    assert_eq!(bench.handle.join().await, DeliveryEnd::Panicked);
+}

@@ -25,6 +25,7 @@ struct State {
     released: Vec<Seq>,
     damaged: HashSet<Seq>,
     refusing: bool,
+    panicking: bool,
     wake: Option<Wake>,
 }
 
@@ -59,6 +60,12 @@ impl MemLog {
     /// Changes are refused while this is set.
     pub(crate) fn refuse_changes(&self, refuse: bool) {
         self.0.lock().refusing = refuse;
+    }
+
+    /// Reading the backlog panics from now on.
+    pub(crate) fn panic_on_backlog(&self) {
+        self.0.lock().panicking = true;
+        self.wake();
     }
 
     /// Entries that still owe something, unreleased requests included.
@@ -142,6 +149,7 @@ impl Log for MemLog {
 
     fn backlog(&self, _: &TenantId, after: Seq, max: usize) -> Vec<Entry> {
         let state = self.0.lock();
+        assert!(!state.panicking, "the test says so");
         let later = state.entries.range((std::ops::Bound::Excluded(after), std::ops::Bound::Unbounded));
         later.map(|(_, stored)| stored.entry).filter(|entry| !entry.routes.is_empty()).take(max).collect()
     }

@@ -1,3 +1,6 @@
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
 use taut_core::order::OrderKeys;
 use taut_core::{Kind, RouteBits};
 
@@ -238,4 +241,61 @@ fn an_attempt_made_elsewhere_is_counted_on() {
     bench.offer(1, 7);
     bench.plan.tried_before(Seq(1));
     assert_eq!(bench.started(), (1, 2));
+}
+
+fn any_verdict() -> impl Strategy<Value = Verdict> {
+    prop_oneof![
+        3 => Just(Verdict::Done),
+        1 => Just(Verdict::Unhandled),
+        1 => Just(Verdict::TargetFault),
+        2 => prop::option::of(0_u64..900)
+            .prop_map(|secs| Verdict::Transient { retry_after: secs.map(Duration::from_secs) }),
+        1 => Just(Verdict::Poison),
+    ]
+}
+
+proptest! {
+    /// Whatever handlers say, every envelope ends exactly once, and none overtakes another of its channel.
+    #[test]
+    fn every_envelope_ends_exactly_once_and_in_its_order(
+        channels in prop::collection::vec(0_u64..5, 1..40),
+        verdicts in prop::collection::vec(any_verdict(), 0..200),
+    ) {
+        let mut bench = Bench::new();
+        bench.health = Health::new(5, u32::MAX, rules().retry);
+        let mut open: BTreeMap<u64, u64> = BTreeMap::new();
+        for (seq, channel) in (1..).zip(&channels) {
+            bench.offer(seq, *channel);
+            open.insert(seq, *channel);
+        }
+        // Once the script is over every handler is well, so everything must end.
+        let mut verdicts = verdicts.into_iter().chain(std::iter::repeat(Verdict::Done));
+        for _ in 0..2_000 {
+            if open.is_empty() {
+                break;
+            }
+            let (seq, after) = match bench.next() {
+                Step::Start { seq, probe, .. } => {
+                    let first = open.iter().find(|(_, channel)| **channel == open[&seq.0]).map(|(seq, _)| *seq);
+                    prop_assert_eq!(first, Some(seq.0));
+                    (seq, bench.end_with(seq.0, verdicts.next().unwrap(), probe))
+                }
+                Step::Bury { seq, reason } => (seq, After::Bury(reason)),
+                Step::Wait(until) => {
+                    let until = until.expect("somebody waits, so something is due");
+                    bench.pass(bench.now.until(until));
+                    continue;
+                }
+            };
+            match after {
+                After::Commit(_) => prop_assert!(open.remove(&seq.0).is_some()),
+                After::Bury(_) => {
+                    prop_assert!(open.remove(&seq.0).is_some());
+                    bench.plan.buried(seq, bench.now);
+                }
+                After::Retry => {}
+            }
+        }
+        prop_assert!(open.is_empty() && bench.plan.is_empty());
+    }
 }
