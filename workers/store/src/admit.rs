@@ -46,6 +46,13 @@ pub(crate) struct Plan {
     pub tenants: HashSet<TenantId>,
     pub frame_bytes: usize,
     pending: HashMap<(TenantId, DedupKey), usize>,
+    yielding: Option<Yielding>,
+}
+
+/// Who makes room at the total limit: looked for once, and again when they have yielded enough.
+struct Yielding {
+    fair_bytes: u64,
+    largest: Option<TenantId>,
 }
 
 /// What became of an entry offered to the plan.
@@ -169,7 +176,7 @@ impl Plan {
             return Err(NoRoom::Full(limit));
         }
         let victim = match limit {
-            FullReason::Total => who_yields(index, entry),
+            FullReason::Total => self.who_yields(index, entry),
             FullReason::Envelopes | FullReason::Bytes | FullReason::DeadLetters => entry.tenant.clone(),
         };
         let part = index.tenant_mut(&victim);
@@ -191,6 +198,23 @@ impl Plan {
         self.leaving.push(Leaving { tenant: victim, slot });
         situation.dead_letter_room = room;
         Ok(())
+    }
+
+    /// At the total limit a tenant above its fair share yields first: this one if it is, else the largest.
+    fn who_yields(&mut self, index: &Index, entry: &NewEntry) -> TenantId {
+        let yielding = self.yielding.get_or_insert_with(|| {
+            let with_backlog = index.tenants.values().filter(|part| part.bytes_planned() > 0).count() as u64;
+            let fair_bytes = index.total_bytes_max / with_backlog.max(1);
+            Yielding { fair_bytes, largest: largest_above(index, fair_bytes) }
+        });
+        let planned = |tenant: &TenantId| index.tenants.get(tenant).map_or(0, Tenant::bytes_planned);
+        if planned(&entry.tenant) + entry.frame.len() as u64 > yielding.fair_bytes {
+            return entry.tenant.clone();
+        }
+        if yielding.largest.as_ref().is_some_and(|tenant| planned(tenant) <= yielding.fair_bytes) {
+            yielding.largest = largest_above(index, yielding.fair_bytes);
+        }
+        yielding.largest.clone().unwrap_or_else(|| entry.tenant.clone())
     }
 }
 
@@ -235,18 +259,11 @@ fn can_never_fit(index: &mut Index, entry: &NewEntry, limit: FullReason) -> bool
     }
 }
 
-/// At the total limit a tenant above its fair share yields first: this one if it is, else the largest.
-fn who_yields(index: &Index, entry: &NewEntry) -> TenantId {
-    let with_backlog = index.tenants.values().filter(|part| part.bytes_planned() > 0).count() as u64;
-    let fair = index.total_bytes_max / with_backlog.max(1);
-    let own = index.tenants.get(&entry.tenant).map_or(0, Tenant::bytes_planned);
-    if own + entry.frame.len() as u64 > fair {
-        return entry.tenant.clone();
-    }
-    let may_yield =
-        |part: &Tenant| part.limits().overflow == Overflow::DeadLetterOldest && part.bytes_planned() > fair;
-    let largest = index.tenants.iter().filter(|(_, part)| may_yield(part));
-    largest
-        .max_by_key(|(_, part)| part.bytes_planned())
-        .map_or_else(|| entry.tenant.clone(), |(tenant, _)| tenant.clone())
+/// The tenant with the most bytes among those above the fair share whose policy lets entries go.
+fn largest_above(index: &Index, fair_bytes: u64) -> Option<TenantId> {
+    let may_yield = |part: &Tenant| {
+        part.limits().overflow == Overflow::DeadLetterOldest && part.bytes_planned() > fair_bytes
+    };
+    let above = index.tenants.iter().filter(|(_, part)| may_yield(part));
+    above.max_by_key(|(_, part)| part.bytes_planned()).map(|(tenant, _)| tenant.clone())
 }

@@ -3,6 +3,7 @@
 //! After any failure the database is closed and opened again at the next call: it refuses all work after a failed
 //! write, and rightly so.
 
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use parking_lot::Mutex;
@@ -52,6 +53,8 @@ pub(crate) struct Identity {
 impl Database {
     /// Opens or makes the database; all its tables exist then.
     pub(crate) fn open(path: &Path) -> Result<Self, redb::Error> {
+        // The database would make the file readable for everybody whom the umask lets in.
+        std::fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
         let database = Self { path: path.to_owned(), handle: Mutex::new(Handle::Failed) };
         database.write(|txn| {
             txn.open_table(LETTERS)?;

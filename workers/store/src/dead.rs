@@ -19,6 +19,9 @@ pub(crate) struct DeadLetterBox {
     clock: Arc<dyn Clock>,
     meters: Arc<Meters>,
     bytes_max: u64,
+    /// Held by whoever adds, over the transaction: two callers cannot both take the last room.
+    adding: Mutex<()>,
+    /// Held for memory work only.
     totals: Mutex<Totals>,
 }
 
@@ -67,7 +70,7 @@ impl DeadLetterBox {
             }
             Ok(())
         })?;
-        Ok(Self { database, clock, meters, bytes_max, totals: Mutex::new(totals) })
+        Ok(Self { database, clock, meters, bytes_max, adding: Mutex::new(()), totals: Mutex::new(totals) })
     }
 
     /// Bytes of frames that still fit.
@@ -114,9 +117,8 @@ impl DeadLetters for DeadLetterBox {
             return Ok(());
         }
         let started = self.clock.now();
-        // Held over the transaction, so that two callers cannot both take the last room.
-        let mut totals = self.totals.lock();
-        let mut room = self.bytes_max.saturating_sub(totals.bytes);
+        let _adding = self.adding.lock();
+        let mut room = self.room();
         let outcome = self.database.write(|txn| {
             let (mut described, mut frames) = (txn.open_table(LETTERS)?, txn.open_table(FRAMES)?);
             let mut kept = Vec::new();
@@ -139,6 +141,7 @@ impl DeadLetters for DeadLetterBox {
         match outcome.map_err(|error| self.failed(&error))? {
             Put::Full => Err(DeadLettersError::Full),
             Put::Kept(kept) => {
+                let mut totals = self.totals.lock();
                 for (tenant, bytes) in kept {
                     totals.add(&tenant, bytes);
                 }

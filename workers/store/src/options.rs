@@ -27,7 +27,7 @@ impl DiskOptions {
         Self {
             path: path.into(),
             total_bytes_max: 8 << 30,
-            dedup_window: Duration::from_secs(15 * 60),
+            dedup_window: Duration::new(15 * 60, 0),
             dead_letters_bytes_max: 1 << 30,
             segment_bytes: 64 << 20,
             retry_pause: Duration::from_millis(50),

@@ -53,7 +53,7 @@ impl Default for Bounds {
         Self {
             total_bytes_max: 1 << 30,
             dead_letters_bytes_max: 1 << 20,
-            dedup_window: Duration::from_secs(15 * 60),
+            dedup_window: Duration::new(15 * 60, 0),
         }
     }
 }
