@@ -77,6 +77,11 @@ impl WorkerProcess {
         self.client.get("/v1/status").await.ok()
     }
 
+    /// Its process id while it runs.
+    pub fn id(&self) -> Option<u32> {
+        self.child.as_ref().and_then(Child::id)
+    }
+
     /// SIGKILL: no drain, no flush, nothing.
     ///
     /// # Errors

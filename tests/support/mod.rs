@@ -1,6 +1,9 @@
 //! A site to test on: the simulated Slack in process, the real binary as the worker, handlers of the test's choice.
 
 #![expect(dead_code, reason = "each test file uses its own part")]
+#![expect(unreachable_pub, reason = "a test binary exports nothing; `pub` says what tests use")]
+
+pub mod tools;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -39,7 +42,8 @@ impl Site {
     /// A site whose simulated Slack has these switches.
     pub async fn with_switches(head: &str, switches: Switches) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        let sim = Sim::start(SimConfig { switches, ..SimConfig::default() }).await.expect("the simulated Slack");
+        let sim =
+            Sim::start(SimConfig { switches, ..SimConfig::default() }).await.expect("the simulated Slack");
         let path = dir.path().display();
         let config = format!(
             "[slack]\napi_url = \"{}\"\n[store]\npath = \"{path}/store\"\n[metrics]\nlisten = \"127.0.0.1:0\"\n\
@@ -53,6 +57,13 @@ impl Site {
             &dir.path().join("admin.sock"),
         );
         Self { sim, worker, dir, config }
+    }
+
+    /// Adds a line to `[slack]`.
+    pub fn slack(&mut self, line: &str) {
+        let table = "[slack]\n";
+        assert!(self.config.starts_with(table), "the configuration opens with it");
+        self.config.insert_str(table.len(), &format!("{line}\n"));
     }
 
     /// Adds a tenant with its own simulated app; `routes` is TOML with `[[tenants.routes]]` tables.
@@ -112,7 +123,12 @@ impl Site {
     }
 
     /// Waits until the tenant's status is as wanted.
-    pub async fn until_tenant(&self, id: &str, what: &str, wanted: impl Fn(&TenantStatus) -> bool) -> TenantStatus {
+    pub async fn until_tenant(
+        &self,
+        id: &str,
+        what: &str,
+        wanted: impl Fn(&TenantStatus) -> bool,
+    ) -> TenantStatus {
         let looking = async {
             loop {
                 let tenant = self.tenant(id).await;

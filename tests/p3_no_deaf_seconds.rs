@@ -1,0 +1,135 @@
+//! P3: a planned change never leaves a tenant without a live socket; what a restart costs is measured.
+
+mod support;
+
+use std::time::Duration;
+
+use support::{SOON, Site, echo};
+use taut_sim::{AppHandle, EchoHandler, Load, LoadHandle, NoteKind, Switches};
+
+/// Slack's times shortened, so that several sockets come and go within a test.
+fn brisk() -> Switches {
+    Switches {
+        speed: 60.0,
+        close_after_warning: Duration::from_secs(1),
+        close_after_disconnect: Duration::from_millis(500),
+        ..Switches::default()
+    }
+}
+
+struct Stand {
+    site: Site,
+    app: AppHandle,
+    handler: EchoHandler,
+}
+
+async fn stand(switches: Switches) -> Stand {
+    let mut site = Site::with_switches("", switches).await;
+    site.slack("opens_per_app = \"100 then 1/1s\"");
+    let handler = echo("acme").await;
+    let app = site.add_simple(1, "acme", &handler.url());
+    site.start_connected(&[&app]).await;
+    site.until_tenant("acme", "connected", |tenant| tenant.state == "connected").await;
+    Stand { site, app, handler }
+}
+
+impl Stand {
+    fn steady_load(&self) -> LoadHandle {
+        self.site.sim.load(Load { rate: 200.0, ..Load::default() })
+    }
+
+    /// Waits until the sockets of now are gone and a newer one lives.
+    async fn replaced(&self, change: impl FnOnce(&AppHandle)) {
+        let newest = |app: &AppHandle| app.connections().iter().map(|socket| socket.id).max();
+        let old = newest(&self.app);
+        change(&self.app);
+        let replaced = |app: &AppHandle| {
+            let sockets = app.connections();
+            sockets.iter().all(|socket| Some(socket.id) > old) && sockets.iter().any(|socket| socket.helloed)
+        };
+        assert!(self.app.wait_until(SOON, replaced).await, "{:?}", self.app.connections());
+    }
+
+    /// Most sockets that were open at once, by the simulated Slack's notes.
+    fn most_sockets(&self) -> usize {
+        let mut open = 0_usize;
+        let mut most = 0;
+        for note in self.site.sim.journal().notes(Some(self.app.id())) {
+            if matches!(note.kind, NoteKind::Connected { .. }) {
+                open += 1;
+            } else if matches!(note.kind, NoteKind::Closed { .. }) {
+                open -= 1;
+            }
+            most = most.max(open);
+        }
+        most
+    }
+
+    /// Ends the load; every envelope was acked at its first attempt, and no second was deaf.
+    async fn nothing_was_missed(self, load: LoadHandle) {
+        let pushed = load.stop().await;
+        assert!(self.app.wait_settled(SOON).await);
+        let totals = self.app.totals();
+        assert_eq!((totals.acked, totals.retries), (pushed, 0), "{totals:?}");
+        assert!(self.handler.wait_until(SOON, |handler| handler.keys == pushed).await);
+        let deaf = self.site.tenant("acme").await.deaf_seconds;
+        assert!(deaf.abs() < f64::EPSILON, "{deaf} s deaf");
+        assert!(self.most_sockets() <= 2, "{} sockets at once", self.most_sockets());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refresh_under_load_costs_no_envelope() {
+    let stand = stand(brisk()).await;
+    let load = stand.steady_load();
+    for _ in 0..3 {
+        stand.replaced(AppHandle::refresh).await;
+    }
+    stand.nothing_was_missed(load).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_warning_under_load_costs_no_envelope() {
+    let stand = stand(brisk()).await;
+    let load = stand.steady_load();
+    for _ in 0..2 {
+        stand.replaced(AppHandle::warn_then_close).await;
+    }
+    stand.nothing_was_missed(load).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_socket_at_the_end_of_its_life_is_replaced_before_it_ends() {
+    let stand = stand(Switches { connection_life: Duration::from_secs(2), ..brisk() }).await;
+    let load = stand.steady_load();
+    stand.replaced(|_| {}).await;
+    stand.nothing_was_missed(load).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_close_without_a_close_frame_after_its_announcement_costs_no_envelope() {
+    let stand = stand(Switches { close_with_frame: false, deliver_after_disconnect: false, ..brisk() }).await;
+    let load = stand.steady_load();
+    stand.replaced(AppHandle::refresh).await;
+    stand.nothing_was_missed(load).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_socket_counts_its_gap_as_deaf() {
+    let stand = stand(brisk()).await;
+    stand.replaced(AppHandle::drop_tcp).await;
+    let tenant = stand.site.until_tenant("acme", "connected again", |tenant| tenant.sockets == 1).await;
+    assert!(tenant.deaf_seconds > 0.0 && tenant.deaf_seconds < SOON.as_secs_f64(), "{tenant:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_counts_its_gap_as_deaf() {
+    let mut stand = stand(brisk()).await;
+    let (whole, _) = stand.site.worker.terminate().await.expect("it stops");
+    assert!(whole, "{}", stand.site.worker.log_tail());
+    stand.site.start().await;
+    let tenant = stand.site.until_tenant("acme", "connected again", |tenant| tenant.sockets == 1).await;
+    assert!(tenant.deaf_seconds > 0.0 && tenant.deaf_seconds < SOON.as_secs_f64(), "{tenant:?}");
+    let metric = stand.site.metric("taut_tenant_deaf_seconds_total{tenant=\"acme\"}").await;
+    assert!(metric > 0.0);
+}
