@@ -140,7 +140,7 @@ async fn reading_waits_while_the_store_decides_nothing() {
 #[tokio::test]
 async fn an_ack_whose_socket_died_goes_out_on_its_replacement() {
     for allowed in [true, false] {
-        let switches = Switches { ack_deadline: Duration::from_millis(1500), ..Switches::default() };
+        let switches = Switches { ack_deadline: Duration::from_secs(2), ..Switches::default() };
         let mut setup = Setup { switches, ..Setup::default() };
         setup.slack.ack_on_replacement = allowed;
         let rig = Rig::connected_with(setup).await;

@@ -41,7 +41,7 @@ async fn bad_answers_to_open_are_tried_again() {
 
 #[tokio::test]
 async fn steps_that_never_end_are_given_up_and_tried_again() {
-    let patient = || Setup { patience: span(200), ..Setup::default() };
+    let patient = || Setup { patience: span(600), ..Setup::default() };
     let rig = prepared(patient(), |app| app.fail_next_opens(1, OpenFailure::Hang)).await;
     rig.wait("connected").await;
     assert_eq!((rig.opens(), rig.board.counters.socket_opens.at("retry").get()), (2, 1));
@@ -96,7 +96,7 @@ async fn bad_upgrades_get_a_new_ticket() {
     ];
     let rigs = failures.map(|failure| async move {
         let mut setup = Setup::default();
-        setup.slack.hello_timeout = span(300);
+        setup.slack.hello_timeout = span(1000);
         let rig = prepared(setup, |app| app.fail_next_upgrades(1, failure.clone())).await;
         rig.until("the second socket", |rig| rig.opens() == 2).await;
         rig.wait("connected").await;
