@@ -47,7 +47,7 @@ pub struct SimArgs {
     /// Divide the waits before Slack's retries (1 s, 1 min, 5 min) by this
     #[arg(long, value_name = "FACTOR")]
     speed: Option<f64>,
-    /// Seed of every random choice
+    /// Seed of every random choice; without it each run has its own ids
     #[arg(long)]
     seed: Option<u64>,
     /// Write the journal here (NDJSON) at the end
@@ -124,9 +124,8 @@ impl SimArgs {
         config.public.clone_from(&self.public);
         if let Some(script) = script {
             config.switches = script.switches.clone();
-            config.seed = script.seed.unwrap_or(config.seed);
         }
-        config.seed = self.seed.unwrap_or(config.seed);
+        config.seed = self.seed.or(script.and_then(|script| script.seed)).unwrap_or_else(rand::random);
         if let Some(speed) = self.speed {
             if speed.is_nan() || speed <= 0.0 {
                 return Err(SimError::Script { reason: "--speed must be above 0".to_owned() });

@@ -16,7 +16,8 @@ pub struct SimConfig {
     /// `host:port` that URLs name instead of the bound address, when clients reach it by another one.
     pub public: Option<String>,
     pub switches: Switches,
-    /// Seeds every random choice: ids, tickets, and which socket gets an envelope.
+    /// Seeds every random choice: ids, tickets, and which socket gets an envelope. Two simulators that one client
+    /// meets need two seeds, or their ids repeat.
     pub seed: u64,
     /// Adds an app on the first call with an unknown token `xapp-1-<app id>-…`; otherwise that is `invalid_auth`.
     pub adopt_unknown_apps: bool,

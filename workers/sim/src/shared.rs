@@ -77,7 +77,8 @@ impl Shared {
             origins: OnceLock::new(),
             response_urls: Mutex::default(),
             apps: RwLock::default(),
-            serial: AtomicU64::new(1),
+            // Event ids of another run must not look like duplicates to a client that remembers them.
+            serial: AtomicU64::new(config.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 25),
             connection: AtomicU64::new(1),
         }
     }
