@@ -382,8 +382,9 @@ impl Supervisor {
         let deadline = self.shared.clock.now() + drain.timeout;
         // The line first: what it still takes in while closing is stored, and its requests need their handlers.
         let finish = async {
-            let _line_end = running.line.drain(deadline).await;
-            running.delivery.drain(deadline).await == DeliveryEnd::Drained
+            let line = running.line.drain(deadline).await;
+            let delivery = running.delivery.drain(deadline).await;
+            (line, delivery) == (LineEnd::Drained, DeliveryEnd::Drained)
         };
         let whole = tokio::select! {
             biased;
