@@ -1,8 +1,8 @@
-//! Durations in scripts and control requests: `"1500ms"`, `"10s"`, `"5m"`.
+//! Durations: read from `"1500ms"`, `"10s"`, `"5m"` in scripts and requests, written as milliseconds in the journal.
 
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer, de::Error};
+use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
 pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
     parse(&String::deserialize(from)?).map_err(D::Error::custom)
@@ -12,6 +12,11 @@ pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration
 pub(crate) fn parse(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text)
         .map_err(|_| format!("`{text}` is not a duration such as \"1500ms\" or \"10s\""))
+}
+
+/// Writes milliseconds, to the microsecond.
+pub(crate) fn as_millis<S: Serializer>(value: &Duration, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_f64((value.as_secs_f64() * 1_000_000.0).round() / 1_000.0)
 }
 
 /// An optional duration; use with `#[serde(default)]`.

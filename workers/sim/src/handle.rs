@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Serialize;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 use uuid::Uuid;
@@ -24,9 +25,10 @@ pub struct AppHandle {
 }
 
 /// What one socket has seen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct SocketInfo {
     pub id: u64,
+    #[serde(rename = "age_ms", serialize_with = "crate::duration::as_millis")]
     pub age: Duration,
     pub helloed: bool,
     /// Envelopes handed to it.

@@ -60,6 +60,22 @@ pub enum Unanswered {
     Stopped,
 }
 
+impl Unanswered {
+    /// The word for it: Slack's own where a user would see one.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::DispatchFailed => "dispatch_failed",
+            Self::OperationTimeout => "operation_timeout",
+            Self::GivenUp => "given_up",
+            Self::Stolen => "stolen",
+            Self::Superseded => "superseded",
+            Self::Refused => "simulator_full",
+            Self::StillOpen => "not_acked_yet",
+            Self::Stopped => "simulator_stopped",
+        }
+    }
+}
+
 pub(crate) type Waiter = oneshot::Sender<AckOutcome>;
 
 /// An event or request on its way through its attempts.

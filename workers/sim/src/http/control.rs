@@ -8,14 +8,13 @@ use http::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use tokio::sync::oneshot;
-use tokio::time::timeout;
 
 use super::{Answer, Call, json as json_answer, with_type};
 use crate::act::{Act, Sockets};
-use crate::app::{AckOutcome, App, Unanswered};
+use crate::app::{AckOutcome, App};
 use crate::duration;
 use crate::envelope::{EnvelopeType, Push};
+use crate::handle::AppHandle;
 use crate::journal::NoteKind;
 use crate::sample::Sample;
 use crate::shared::Shared;
@@ -69,14 +68,10 @@ async fn push(sim: &Arc<Shared>, body: &[u8]) -> Result<Value, Refusal> {
     push.envelope_type = request.envelope_type.as_deref().map(EnvelopeType::from_name);
     push.accepts_payload = request.accepts_response_payload;
     push.channel = request.channel.map(Into::into);
-    let (waiter, receiver) = oneshot::channel();
-    let (envelope_id, dedup_id) = app.produce(sim, &push, Some(waiter));
+    let pushed = handle(sim, &app).push(push);
+    let (envelope_id, dedup_id) = (pushed.envelope_id, pushed.dedup_id.clone());
     let limit = request.wait.unwrap_or(sim.switches.ack_deadline + Duration::from_millis(500));
-    let outcome = match timeout(limit, receiver).await {
-        Ok(Ok(outcome)) => outcome,
-        Ok(Err(_)) => AckOutcome::Unacked { reason: Unanswered::Stopped, attempts: 0 },
-        Err(_) => AckOutcome::Unacked { reason: Unanswered::StillOpen, attempts: 0 },
-    };
+    let outcome = pushed.wait_ack(limit).await;
     let mut value = outcome_json(&outcome);
     value["app"] = json!(&*app.id);
     value["envelope_id"] = json!(envelope_id);
@@ -98,22 +93,6 @@ fn outcome_json(outcome: &AckOutcome) -> Value {
             })
         }
         AckOutcome::Unacked { reason, .. } => json!({ "acked": false, "error": reason.code() }),
-    }
-}
-
-impl Unanswered {
-    /// The word for it: Slack's own where a user would see one.
-    pub const fn code(self) -> &'static str {
-        match self {
-            Self::DispatchFailed => "dispatch_failed",
-            Self::OperationTimeout => "operation_timeout",
-            Self::GivenUp => "given_up",
-            Self::Stolen => "stolen",
-            Self::Superseded => "superseded",
-            Self::Refused => "simulator_full",
-            Self::StillOpen => "not_acked_yet",
-            Self::Stopped => "simulator_stopped",
-        }
     }
 }
 
@@ -150,25 +129,21 @@ fn one_app(sim: &Shared, app_id: Option<&str>) -> Result<Arc<App>, Refusal> {
     }
 }
 
-fn apps(sim: &Shared) -> Value {
+fn handle(sim: &Arc<Shared>, app: &Arc<App>) -> AppHandle {
+    AppHandle { sim: sim.clone(), app: app.clone(), sockets: Sockets::All }
+}
+
+fn apps(sim: &Arc<Shared>) -> Value {
     let one = |app: &Arc<App>| {
-        let state = app.state.lock();
-        let socket = |connection: &Arc<crate::socket::Connection>| {
-            json!({
-                "id": connection.id,
-                "age_ms": u64::try_from(connection.opened.elapsed().as_millis()).unwrap_or(u64::MAX),
-                "helloed": connection.is_helloed(),
-                "sent": connection.sent(),
-                "acked": connection.acked(),
-            })
-        };
+        let handle = handle(sim, app);
+        let socket_mode = app.state.lock().socket_mode;
         json!({
-            "app": &*app.id,
+            "app": handle.id(),
             "team": &*app.team_id,
-            "socket_mode": state.socket_mode,
-            "unacked": state.unacked(),
-            "connections": state.connections.iter().map(socket).collect::<Vec<_>>(),
-            "totals": sim.journal.totals(Some(&app.id)),
+            "socket_mode": socket_mode,
+            "unacked": handle.unacked(),
+            "connections": handle.connections(),
+            "totals": handle.totals(),
         })
     };
     sim.apps().iter().map(one).collect()

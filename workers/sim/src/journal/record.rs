@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::Totals;
+use crate::duration;
 use crate::envelope::EnvelopeType;
 
 /// One attempt to hand an envelope to the app.
@@ -28,7 +29,7 @@ pub struct SentEnvelope {
     /// The socket that took it; none when no socket was open or a ghost took it.
     pub connection: Option<u64>,
     /// Time of sending since the simulator started.
-    #[serde(rename = "at_ms", serialize_with = "as_millis")]
+    #[serde(rename = "at_ms", serialize_with = "duration::as_millis")]
     pub at: Duration,
     pub end: End,
 }
@@ -47,7 +48,7 @@ pub enum End {
 #[derive(Debug, Clone, Serialize)]
 pub struct Ack {
     /// From sending the envelope to reading its ack.
-    #[serde(rename = "after_ms", serialize_with = "as_millis")]
+    #[serde(rename = "after_ms", serialize_with = "duration::as_millis")]
     pub after: Duration,
     pub connection: u64,
     /// Length of the whole frame on the wire.
@@ -91,7 +92,7 @@ pub enum AckFlaw {
 #[derive(Debug, Clone, Serialize)]
 pub struct Note {
     /// Time since the simulator started.
-    #[serde(rename = "at_ms", serialize_with = "as_millis")]
+    #[serde(rename = "at_ms", serialize_with = "duration::as_millis")]
     pub at: Duration,
     pub app: Option<Arc<str>>,
     #[serde(flatten)]
@@ -141,10 +142,6 @@ pub(super) fn line(out: &mut impl Write, line: &Line<'_>) -> io::Result<()> {
 
 fn as_text<S: Serializer>(value: &EnvelopeType, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_str(value.as_str())
-}
-
-fn as_millis<S: Serializer>(value: &Duration, to: S) -> Result<S::Ok, S::Error> {
-    to.serialize_f64((value.as_secs_f64() * 1_000_000.0).round() / 1_000.0)
 }
 
 #[expect(clippy::ref_option, reason = "serde hands the field over like this")]
