@@ -113,6 +113,22 @@ impl Compactor {
         Ok(moved)
     }
 
+    /// Recycles segments without live entries, oldest first, writing nothing: for when the disk is full and nothing
+    /// can be written before there is room. Dedup keys in them are still known, until the next restart.
+    pub(crate) fn free_dead(&mut self, index: &Mutex<Index>, tail: &Tail) {
+        let mut index = index.lock();
+        while let Some(entry) = index.segments.first_entry() {
+            let number = *entry.key();
+            if entry.get().live > 0 || number >= tail.first_in_use() || tail.storage().retire(number).is_err()
+            {
+                return;
+            }
+            entry.remove();
+            self.cursor = None;
+            self.before = None;
+        }
+    }
+
     /// Where to go on: recycles a finished segment, and picks the oldest where there is need.
     fn position(&mut self, index: &Mutex<Index>, tail: &Tail) -> Option<Cursor> {
         if let Some(cursor) = self.cursor {
@@ -130,7 +146,7 @@ impl Compactor {
             self.before = None;
         }
         let index = index.lock();
-        let oldest = index.segments.keys().next().copied().filter(|oldest| *oldest < tail.durable().segment);
+        let oldest = index.segments.keys().next().copied().filter(|oldest| *oldest < tail.first_in_use());
         if let Some(segment) = oldest.filter(|_| too_much(&index, tail.segment_bytes(), 2, 2)) {
             self.cursor = Some(Cursor { segment, offset: 0, done: false });
         }

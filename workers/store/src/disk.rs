@@ -6,34 +6,29 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::thread::JoinHandle;
 
-use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use rustix::fs::{FlockOperation, flock, statfs};
-use taut_core::log::{
-    Append, Backlog, Change, DeadLetter, DeadLetterStats, DeadLetters, DeadLettersError, Entry, Log,
-    LogError, NewEntry, QueueLimits, Registry, RouteNumbers, StoreStats, TenantFacts, Wake,
-};
-use taut_core::{Clock, DedupKey, Epoch, RouteName, Seq, TenantId, WallMs};
-use tokio::sync::{oneshot, watch};
+use taut_core::{Clock, Epoch};
+use tokio::sync::watch;
 
 use crate::compact::{Compactor, put_changes};
 use crate::database::{Database, words};
 use crate::dead::DeadLetterBox;
-use crate::inbox::{AppendJob, ChangeJob, Inbox};
+use crate::inbox::Inbox;
 use crate::meters::Meters;
 use crate::options::{DiskOptions, OpenError};
-use crate::record::ChangeItem;
 use crate::recovery::{self, RecoveryReport, Survey};
-use crate::registry;
 use crate::shared::Shared;
 use crate::storage::{Directory, Storage, make_private_dir};
 use crate::tail::{Outlook, Setting, Tail};
 use crate::writer::{State, Writer, register};
+
+mod traits;
 
 /// Filesystems over a network whose locks and syncs are not a local disk's: NFS, SMB, CIFS.
 const NETWORK_FILESYSTEMS: [i64; 4] = [0x6969, 0x517b, 0xff53_4d42, 0xfe53_4d42];
@@ -195,146 +190,6 @@ impl Handle {
 impl Drop for Handle {
     fn drop(&mut self) {
         self.close();
-    }
-}
-
-impl Log for DiskStore {
-    fn append(&self, batch: Vec<NewEntry>) -> BoxFuture<'static, Vec<Append>> {
-        let shared = &self.handle.shared;
-        let (entries, bytes) = (batch.len(), batch.iter().map(|entry| entry.frame.len()).sum());
-        let unavailable = move || vec![Append::Unavailable; entries];
-        if entries == 0 || !shared.is_writable() {
-            return std::future::ready(unavailable()).boxed();
-        }
-        let (done, answers) = oneshot::channel();
-        let job = AppendJob {
-            entries: batch.into_iter(),
-            held_over: None,
-            answers: Vec::with_capacity(entries),
-            done,
-            submitted: shared.clock.now(),
-        };
-        shared.inbox.append(job, bytes);
-        async move { answers.await.unwrap_or_else(|_| unavailable()) }.boxed()
-    }
-
-    fn change(&self, tenant: &TenantId, changes: Vec<Change>) -> BoxFuture<'static, Result<(), LogError>> {
-        let shared = &self.handle.shared;
-        let mut items = Vec::with_capacity(changes.len());
-        let mut index = shared.index.lock();
-        items.extend(changes.into_iter().filter(|change| index.apply(tenant, *change)).map(ChangeItem));
-        drop(index);
-        if items.is_empty() {
-            return std::future::ready(Ok(())).boxed();
-        }
-        let urgent = items.iter().any(|item| matches!(item.0, Change::Release { .. }));
-        let (done, answer) = oneshot::channel();
-        let writable = shared.is_writable();
-        let done = writable.then_some(done);
-        shared.inbox.change(ChangeJob { tenant: tenant.clone(), items, done, urgent });
-        let shared = shared.clone();
-        async move { answer.await.unwrap_or_else(|_| Err(shared.unavailable())) }.boxed()
-    }
-
-    fn knows(&self, tenant: &TenantId, dedup: DedupKey) -> Option<Seq> {
-        let now = self.handle.shared.clock.wall();
-        self.handle.shared.index.lock().knows(tenant, dedup, now)
-    }
-
-    fn backlog(&self, tenant: &TenantId, after: Seq, max: usize) -> Vec<Entry> {
-        self.handle.shared.index.lock().backlog(tenant, after, max)
-    }
-
-    fn read(&self, tenant: &TenantId, seq: Seq) -> Result<Option<Bytes>, LogError> {
-        self.handle.shared.read(tenant, seq)
-    }
-
-    fn subscribe(&self, tenant: &TenantId, wake: Wake) {
-        self.handle.shared.index.lock().tenant_mut(tenant).wake = Some(wake);
-    }
-
-    fn set_limits(&self, tenant: &TenantId, limits: QueueLimits) {
-        self.handle.shared.index.lock().tenant_mut(tenant).limits = Some(limits);
-    }
-
-    fn stats(&self, tenant: &TenantId) -> Backlog {
-        self.handle.shared.index.lock().stats(tenant)
-    }
-
-    fn store_stats(&self) -> StoreStats {
-        let shared = &self.handle.shared;
-        StoreStats {
-            disk_bytes: self.handle.storage.bytes() + self.handle.database.bytes(),
-            live_bytes: shared.index.lock().live_bytes(),
-            writable: shared.is_writable(),
-            errors: shared.errors.load(Ordering::Relaxed),
-            damaged_ranges: self.handle.damaged_ranges,
-        }
-    }
-
-    fn epoch(&self) -> Epoch {
-        self.handle.epoch
-    }
-
-    fn tenants(&self) -> Vec<TenantId> {
-        let index = self.handle.shared.index.lock();
-        index
-            .tenants
-            .iter()
-            .filter(|(_, part)| part.envelopes > 0)
-            .map(|(tenant, _)| tenant.clone())
-            .collect()
-    }
-}
-
-impl DeadLetters for DiskStore {
-    fn put(&self, letters: Vec<(DeadLetter, Bytes)>) -> Result<(), DeadLettersError> {
-        self.handle.dead_letters.put(letters)
-    }
-
-    fn list(
-        &self,
-        tenant: Option<&TenantId>,
-        after: Option<(TenantId, Seq, RouteName)>,
-        max: usize,
-    ) -> Result<Vec<DeadLetter>, DeadLettersError> {
-        self.handle.dead_letters.list(tenant, after, max)
-    }
-
-    fn get(
-        &self,
-        tenant: &TenantId,
-        seq: Seq,
-        route: &RouteName,
-    ) -> Result<Option<(DeadLetter, Bytes)>, DeadLettersError> {
-        self.handle.dead_letters.get(tenant, seq, route)
-    }
-
-    fn remove(&self, keys: &[(TenantId, Seq, RouteName)]) -> Result<u64, DeadLettersError> {
-        self.handle.dead_letters.remove(keys)
-    }
-
-    fn expire(&self, before: WallMs) -> Result<u64, DeadLettersError> {
-        self.handle.dead_letters.expire(before)
-    }
-
-    fn stats(&self, tenant: &TenantId) -> DeadLetterStats {
-        self.handle.dead_letters.stats(tenant)
-    }
-}
-
-impl Registry for DiskStore {
-    fn facts(&self, tenant: &TenantId) -> Result<TenantFacts, String> {
-        registry::facts(&self.handle.database, tenant)
-    }
-
-    fn save_facts(&self, facts: &[(TenantId, TenantFacts)]) -> Result<(), String> {
-        registry::save_facts(&self.handle.database, facts)
-    }
-
-    fn route_numbers(&self, tenant: &TenantId, names: &[RouteName]) -> Result<RouteNumbers, String> {
-        let carried = self.handle.shared.index.lock().routes_carried(tenant);
-        registry::route_numbers(&self.handle.database, tenant, names, carried)
     }
 }
 

@@ -116,7 +116,7 @@ impl Storage for Directory {
         } else {
             OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?
         };
-        let ready = allocate(&file, bytes.max(self.segment_bytes)).and_then(|()| sync_dir(&self.segments));
+        let ready = allocate(&file, bytes).and_then(|()| sync_dir(&self.segments));
         if let Err(error) = ready {
             // Without its blocks the file is of no use, and its number is never asked for again.
             if let Err(left) = std::fs::remove_file(&path) {

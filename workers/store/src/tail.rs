@@ -16,6 +16,9 @@ const BUFFER_BYTES: usize = 4 << 20;
 /// What the buffer keeps of its memory between groups.
 const BUFFER_KEPT_BYTES: usize = 512 << 10;
 
+/// Smallest segment that is made where the disk has no room for a whole one.
+const SEGMENT_BYTES_MIN: u64 = 64 << 10;
+
 /// What does not change while the store is open.
 pub(crate) struct Setting {
     pub storage: Arc<dyn Storage>,
@@ -143,9 +146,9 @@ impl Tail {
         std::mem::take(&mut self.started)
     }
 
-    /// Everything before this is durable.
-    pub(crate) const fn durable(&self) -> Place {
-        self.durable
+    /// Segments before this one are not written any more, whatever becomes of the group under way.
+    pub(crate) const fn first_in_use(&self) -> u32 {
+        self.group_start.segment
     }
 
     pub(crate) const fn segment_bytes(&self) -> u64 {
@@ -226,8 +229,7 @@ fn begin(
 ) -> io::Result<(Arc<dyn SegmentFile>, u64)> {
     *last_number += 1;
     let number = *last_number;
-    let needed = (HEADER_BYTES + bytes) as u64;
-    let file = setting.storage.create(number, needed.max(setting.segment_bytes))?;
+    let file = create(setting, number, (HEADER_BYTES + bytes) as u64)?;
     let header = Header {
         number,
         store: setting.store,
@@ -242,6 +244,21 @@ fn begin(
         Err(error) => {
             discard(&*setting.storage, number);
             Err(error)
+        }
+    }
+}
+
+/// Makes a segment with room for `needed` bytes: as large as set, or smaller where the disk is nearly full.
+fn create(setting: &Setting, number: u32, needed: u64) -> io::Result<Arc<dyn SegmentFile>> {
+    let mut size = setting.segment_bytes.max(needed);
+    loop {
+        match setting.storage.create(number, size) {
+            Err(error)
+                if error.kind() == io::ErrorKind::StorageFull && size > needed.max(SEGMENT_BYTES_MIN) =>
+            {
+                size = (size / 4).max(needed).max(SEGMENT_BYTES_MIN);
+            }
+            outcome => return outcome,
         }
     }
 }

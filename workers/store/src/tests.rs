@@ -15,7 +15,7 @@ use crate::model::{Kinds, Step};
 use crate::storage::Storage;
 
 use crate::testing::{Bounds, Engine, ManualClock, Opened, event, tenant};
-use crate::{DiskOptions, DiskStore};
+use crate::{DiskOptions, DiskStore, OpenError};
 
 /// A disk store in a directory of its own, on a memory filesystem where there is one.
 pub(crate) struct Disk {
@@ -70,6 +70,71 @@ fn the_disk_store_keeps_every_promise_of_the_contract() {
         println!("{name}");
         check(&Disk::new());
     }
+}
+
+#[test]
+fn a_directory_has_one_store_and_is_private() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = scratch();
+    let root = directory.path().join("state");
+    let options = DiskOptions { path: root.clone(), ..options(&directory, Bounds::default()) };
+    let clock = Arc::new(ManualClock::default());
+    let (store, _) = DiskStore::open(&options, clock.clone()).unwrap();
+    assert!(matches!(DiskStore::open(&options, clock.clone()), Err(OpenError::Locked { .. })));
+    let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    for name in ["", "segments", "damaged"] {
+        assert_eq!(mode(&root.join(name)), 0o700, "{name}");
+    }
+    for name in ["lock", "taut.redb", "segments/0000000001.log"] {
+        assert_eq!(mode(&root.join(name)), 0o600, "{name}");
+    }
+    drop(store);
+    DiskStore::open(&options, clock).unwrap().0.close();
+}
+
+#[test]
+fn a_closed_store_answers_that_it_is_unavailable() {
+    let disk = Disk::new();
+    let opened = disk.open(Bounds::default());
+    (opened.close)();
+    let entry = event("acme", "late", disk.clock.wall());
+    assert_eq!(block_on(opened.log.append(vec![entry.clone(), entry])), [Append::Unavailable; 2]);
+    assert!(!opened.log.store_stats().writable);
+    assert!(opened.registry.facts(&tenant("acme")).is_err());
+}
+
+/// Readers race with compaction, which moves records and recycles files under them.
+#[test]
+fn a_stored_entry_is_readable_at_any_time() {
+    let disk = Disk::new();
+    let opened = disk.open(Bounds::default());
+    let at = disk.clock.wall();
+    let text = |n: usize| format!("{n} {}", "r".repeat(900));
+    let append = |name: &str, n: usize| match block_on(opened.log.append(vec![event(name, &text(n), at)]))[0]
+    {
+        Append::Stored(seq) => seq,
+        Append::Duplicate(_) | Append::Full(_) | Append::Unavailable => panic!("not stored"),
+    };
+    let kept: Vec<_> = (0..10).map(|n| append("acme", n)).collect();
+    let (log, done) = (&*opened.log, std::sync::atomic::AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                for (n, seq) in kept.iter().enumerate() {
+                    let frame = log.read(&tenant("acme"), *seq).unwrap().unwrap();
+                    assert_eq!(frame, text(n));
+                }
+            }
+        });
+        for n in 0..1500 {
+            let seq = append("globex", n);
+            let (routes, outcome) = (RouteBits::one(0), Outcome::Delivered);
+            drop(log.change(&tenant("globex"), vec![Change::Commit { seq, routes, outcome }]));
+        }
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        reader.join().unwrap();
+    });
+    (opened.close)();
 }
 
 fn kinds() -> impl Strategy<Value = Kinds> {

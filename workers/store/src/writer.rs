@@ -4,38 +4,36 @@
 //! the index, answered; in that order. After a failure nothing of the group is promised and nobody is acked: the log
 //! goes on in a new segment that says where the durable part ended, with back-off while that fails too.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use bytes::Bytes;
-use taut_core::log::{
-    Append, Change, DeadLetter, DeadLetters, DeadLettersError, DeadReason, FullReason, Outcome, Wake,
-};
-use taut_core::{Moment, RouteName, TenantId};
+use taut_core::log::{Append, Wake};
+use taut_core::{Moment, TenantId};
 
-use crate::admit::{AnswerAt, Item, Offer, Plan, Situation};
-use crate::compact::{Compactor, Moved, put_changes, put_keys};
+use crate::admit::{AnswerAt, Offer, Plan, Situation};
+use crate::compact::{Compactor, put_changes, put_keys};
 use crate::database::Database;
 use crate::dead::DeadLetterBox;
 use crate::inbox::{AppendJob, ChangeJob, Work};
-use crate::index::{Segment, Slot};
+use crate::index::Segment;
 use crate::place::Place;
 use crate::record::{self, ChangeItem, EntryHead, KeyItem};
-use crate::registry;
 use crate::shared::Shared;
 use crate::tail::{Outlook, Tail};
+
+mod group;
+mod heal;
+mod overflow;
+
+use group::{Group, slot_of};
+use heal::EndGuard;
 
 /// Most entries of one group: a bound on the time under the index's lock.
 const GROUP_ENTRIES_MAX: usize = 4096;
 /// Most bytes of frames of one group.
 const GROUP_BYTES_MAX: usize = 8 << 20;
-/// Failures in a row after which the process should end.
-const FAILURES_MAX: u32 = 3;
-/// Longest pause between attempts to go on.
-const PAUSE_MAX: Duration = Duration::from_secs(5);
 /// How often keys beyond their window are looked for, whatever the load.
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
 
@@ -59,22 +57,12 @@ pub(crate) struct State {
     /// Changes of failed groups: true in the index, still to be written.
     owed: Vec<(TenantId, ChangeItem)>,
     failures: u32,
+    /// The last failure was for want of space.
+    disk_full: bool,
     /// Something was written since the last mark.
     unmarked: bool,
     /// When old keys were last looked for.
     swept_at: Moment,
-}
-
-/// A group on its way.
-struct Group {
-    plan: Plan,
-    jobs: Vec<AppendJob>,
-    changes: Vec<ChangeJob>,
-    /// What is written of changes: those owed, those that came, and commits of leaving entries.
-    items: Vec<(TenantId, ChangeItem)>,
-    /// How many of `items` are to be owed if the group fails.
-    owed: usize,
-    moved: Vec<Moved>,
 }
 
 impl Writer {
@@ -156,71 +144,6 @@ impl Writer {
         items.sort_by(|(left, _), (right, _)| left.cmp(right));
         let owed = items.len();
         Group { plan, jobs, changes, items, owed, moved: Vec::new() }
-    }
-
-    /// Makes dead letters of what must leave, before anything takes its place.
-    fn let_go(&mut self, group: &mut Group) {
-        if group.plan.leaving.is_empty() {
-            return;
-        }
-        match self.dead_letters.put(self.letters(&group.plan)) {
-            Ok(()) => {
-                for leaving in &group.plan.leaving {
-                    let (seq, routes) = (leaving.slot.seq, leaving.slot.routes);
-                    let commit = Change::Commit { seq, routes, outcome: Outcome::DeadLetter };
-                    group.items.push((leaving.tenant.clone(), ChangeItem(commit)));
-                }
-            }
-            Err(error) => {
-                let answer = match &error {
-                    DeadLettersError::Full => Append::Full(FullReason::DeadLetters),
-                    DeadLettersError::Failed { cause } => {
-                        tracing::error!(cause, "could not make room: the dead letters' database failed");
-                        Append::Unavailable
-                    }
-                };
-                group.refuse_what_needs_room(answer);
-            }
-        }
-    }
-
-    fn letters(&self, plan: &Plan) -> Vec<(DeadLetter, Bytes)> {
-        let died_at = self.shared.clock.wall();
-        let mut names: HashMap<&TenantId, Vec<(u8, RouteName)>> = HashMap::new();
-        let mut letters = Vec::new();
-        for leaving in &plan.leaving {
-            let (tenant, slot) = (&leaving.tenant, leaving.slot);
-            let names = names.entry(tenant).or_insert_with(|| {
-                registry::route_names(&self.database, tenant).unwrap_or_else(|error| {
-                    tracing::warn!(%tenant, error, "could not read the names of routes");
-                    Vec::new()
-                })
-            });
-            let (frame, reason) = match self.shared.read(tenant, slot.seq) {
-                Ok(Some(frame)) => (frame, DeadReason::Overflow),
-                // Finished meanwhile: nothing to keep.
-                Ok(None) => continue,
-                Err(_) => (Bytes::new(), DeadReason::Damaged),
-            };
-            for number in slot.routes.numbers() {
-                let known = names.iter().find(|(known, _)| *known == number).map(|(_, name)| name.clone());
-                let unnamed =
-                    || RouteName::new(&format!("route-{number}")).expect("letters, a hyphen and digits");
-                let letter = DeadLetter {
-                    tenant: tenant.clone(),
-                    seq: slot.seq,
-                    route: known.unwrap_or_else(unnamed),
-                    kind: slot.kind,
-                    reason,
-                    received_at: slot.received_at,
-                    died_at,
-                    attempts: Vec::new(),
-                    bytes: u32::try_from(frame.len()).expect("a slot's size has 32 bits"),
-                };
-                letters.push((letter, frame.clone()));
-            }
-        }
-        letters
     }
 
     /// Writes and syncs the group.
@@ -307,22 +230,6 @@ impl Writer {
         }
     }
 
-    /// Promises nothing of a group that failed.
-    fn abandon(&mut self, mut group: Group) {
-        self.compactor.step_back();
-        let mut index = self.shared.index.lock();
-        for tenant in &group.plan.tenants {
-            index.end_plan(tenant);
-        }
-        drop(index);
-        group.items.truncate(group.owed);
-        self.state.owed = group.items;
-        self.finish_jobs(group.jobs);
-        for done in group.changes.into_iter().filter_map(|job| job.done) {
-            done.send(Err(self.shared.unavailable())).unwrap_or_default();
-        }
-    }
-
     fn finish_jobs(&mut self, jobs: Vec<AppendJob>) {
         for job in jobs {
             if job.is_offered_whole() {
@@ -330,64 +237,6 @@ impl Writer {
             } else {
                 self.state.queue.push_front(job);
             }
-        }
-    }
-
-    /// Goes on in a new segment, as soon as the disk lets us; false if the store closes before.
-    fn go_on(&mut self) -> bool {
-        let mut pause = self.pause;
-        loop {
-            self.refuse_what_waits();
-            if self.shared.inbox.pause(pause) {
-                return false;
-            }
-            pause = (pause * 4).min(PAUSE_MAX);
-            match self.tail.reopen() {
-                Ok(old) => {
-                    let mut index = self.shared.index.lock();
-                    if let Some(segment) = index.segments.get_mut(&old.number) {
-                        segment.file = old.file;
-                    }
-                    register(&mut index.segments, &mut self.tail);
-                    drop(index);
-                    tracing::warn!("the log goes on in a new segment");
-                    self.shared.writable.store(true, Ordering::Release);
-                    return true;
-                }
-                Err(error) => self.note_failure(&error),
-            }
-        }
-    }
-
-    /// Nobody waits for a disk that fails; changes are kept for when it works again.
-    fn refuse_what_waits(&mut self) {
-        let (appends, changes) = self.shared.inbox.take_all();
-        for job in self.state.queue.drain(..).chain(appends) {
-            job.answer();
-        }
-        for job in changes {
-            self.state.owed.extend(job.items.into_iter().map(|item| (job.tenant.clone(), item)));
-            if let Some(done) = job.done {
-                done.send(Err(self.shared.unavailable())).unwrap_or_default();
-            }
-        }
-    }
-
-    fn note_failure(&mut self, error: &io::Error) {
-        self.shared.errors.fetch_add(1, Ordering::Relaxed);
-        self.shared.meters.append_errors.increment(1);
-        *self.shared.cause.lock() = error.to_string();
-        self.shared.writable.store(false, Ordering::Release);
-        tracing::error!(%error, "the log could not be written: nothing is acked until it can be");
-        // A full disk is no reason to end: a new process would find it just as full, and this one heals by itself.
-        let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
-        if !full {
-            self.state.failures += 1;
-        }
-        if self.state.failures >= FAILURES_MAX {
-            self.shared
-                .fatal
-                .send_replace(Some(format!("the log failed {FAILURES_MAX} times in a row: {error}")));
         }
     }
 
@@ -423,32 +272,8 @@ impl Writer {
     }
 }
 
-impl Group {
-    /// Gives everything that rests on made room, and all after it, this answer instead of a place in the group.
-    fn refuse_what_needs_room(&mut self, answer: Append) {
-        let first = self.plan.first_needing_room.unwrap_or(self.plan.items.len());
-        for item in self.plan.items.drain(first..) {
-            self.jobs[item.answer.job].answers[item.answer.entry] = answer;
-        }
-        for (item, at) in self.plan.joins.iter().filter(|(item, _)| *item >= first) {
-            debug_assert!(*item >= first, "filtered");
-            self.jobs[at.job].answers[at.entry] = answer;
-        }
-        self.plan.joins.retain(|(item, _)| *item < first);
-    }
-
-    fn answer_stored(&mut self) {
-        for item in &self.plan.items {
-            self.jobs[item.answer.job].answers[item.answer.entry] = Append::Stored(item.seq);
-        }
-        for (item, at) in &self.plan.joins {
-            self.jobs[at.job].answers[at.entry] = Append::Duplicate(self.plan.items[*item].seq);
-        }
-    }
-}
-
 /// Tells the index of segments that were begun, and how far the log is written.
-pub(crate) fn register(segments: &mut std::collections::BTreeMap<u32, Segment>, tail: &mut Tail) {
+pub(crate) fn register(segments: &mut BTreeMap<u32, Segment>, tail: &mut Tail) {
     for started in tail.take_started() {
         if let Some(end) = started.previous_end
             && let Some(previous) = segments.get_mut(&end.segment)
@@ -460,38 +285,5 @@ pub(crate) fn register(segments: &mut std::collections::BTreeMap<u32, Segment>, 
     let Place { segment, offset } = tail.written();
     if let Some(active) = segments.get_mut(&segment) {
         active.used = u64::from(offset);
-    }
-}
-
-fn slot_of(item: &Item) -> Slot {
-    let entry = &item.entry;
-    Slot {
-        seq: item.seq,
-        received_at: entry.received_at,
-        order: entry.order,
-        routes: entry.routes,
-        held: entry.answering,
-        place: item.place,
-        bytes: u32::try_from(entry.frame.len()).expect("frames are far below 4 GiB"),
-        kind: entry.kind,
-        request: !entry.answering.is_empty(),
-        damaged: false,
-        leaving: false,
-    }
-}
-
-/// However the writer ends, nobody goes on believing that it writes.
-struct EndGuard(Arc<Shared>);
-
-impl Drop for EndGuard {
-    fn drop(&mut self) {
-        self.0.writable.store(false, Ordering::Release);
-        "the store is closed".clone_into(&mut self.0.cause.lock());
-        if std::thread::panicking() {
-            self.0.fatal.send_replace(Some("the log's writer panicked".to_owned()));
-        }
-        self.0.inbox.close();
-        // Dropped without an answer, appends read as unavailable.
-        drop(self.0.inbox.take_all());
     }
 }

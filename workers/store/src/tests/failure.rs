@@ -123,6 +123,28 @@ fn a_full_disk_refuses_and_heals_when_there_is_space() {
     store.close();
 }
 
+#[test]
+fn a_disk_full_of_delivered_envelopes_heals_by_itself() {
+    let (disk, directory, clock) = (FaultyDisk::new(SEGMENT_BYTES), scratch(), Arc::default());
+    let (store, _) = open(&disk, &directory, &clock).unwrap();
+    let text = |n: usize| format!("{n} {}", "x".repeat(700));
+    let mut kept: Vec<_> = (0..20).map(|n| stored(append(&store, &text(n)))).collect();
+    disk.set(Fault::Full);
+    while let Append::Stored(seq) = append(&store, &text(kept.len())) {
+        kept.push(seq);
+    }
+    for seq in kept {
+        drop(store.change(&tenant("acme"), commit(seq)));
+    }
+    wait_until_writable(&store, true);
+    let next = stored(append(&store, "next"));
+    store.close();
+    disk.set(Fault::None);
+    let (store, _) = open(&disk, &directory, &clock).unwrap();
+    assert_eq!(seqs(&store), [next], "the commits were written too");
+    store.close();
+}
+
 /// A small log on disk, properly closed: ten entries of two tenants, two of them committed.
 fn small_log(clock: &Arc<ManualClock>) -> (FaultyDisk, tempfile::TempDir, u128, Vec<Seq>) {
     let (disk, directory) = (FaultyDisk::new(SEGMENT_BYTES), scratch());

@@ -18,7 +18,7 @@ pub(crate) enum Fault {
     CrashAt(u64),
     /// These operations fail.
     FailFrom(u64, u64),
-    /// No new segment can be made.
+    /// No new segment can be made but from a recycled one.
     Full,
 }
 
@@ -127,7 +127,7 @@ impl Storage for FaultyDisk {
     fn create(&self, number: u32, bytes: u64) -> io::Result<Arc<dyn SegmentFile>> {
         let mut state = self.state.lock();
         state.operate()?;
-        if state.fault == Some(Fault::Full) {
+        if state.fault == Some(Fault::Full) && state.spares.is_empty() {
             return Err(io::ErrorKind::StorageFull.into());
         }
         let size = usize::try_from(bytes.max(self.segment_bytes)).unwrap();

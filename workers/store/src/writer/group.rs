@@ -1,0 +1,64 @@
+//! A group: what is made durable with one sync.
+
+use taut_core::TenantId;
+use taut_core::log::Append;
+
+use crate::admit::{Item, Plan};
+use crate::compact::Moved;
+use crate::inbox::{AppendJob, ChangeJob};
+use crate::index::Slot;
+use crate::record::ChangeItem;
+
+/// A group on its way.
+pub(super) struct Group {
+    pub(super) plan: Plan,
+    pub(super) jobs: Vec<AppendJob>,
+    pub(super) changes: Vec<ChangeJob>,
+    /// What is written of changes: those owed, those that came, and commits of leaving entries.
+    pub(super) items: Vec<(TenantId, ChangeItem)>,
+    /// How many of `items` are to be owed if the group fails.
+    pub(super) owed: usize,
+    pub(super) moved: Vec<Moved>,
+}
+
+impl Group {
+    /// Gives everything that rests on made room, and all after it, this answer instead of a place in the group.
+    pub(super) fn refuse_what_needs_room(&mut self, answer: Append) {
+        let first = self.plan.first_needing_room.unwrap_or(self.plan.items.len());
+        for item in self.plan.items.drain(first..) {
+            self.jobs[item.answer.job].answers[item.answer.entry] = answer;
+        }
+        for (item, at) in self.plan.joins.iter().filter(|(item, _)| *item >= first) {
+            debug_assert!(*item >= first, "filtered");
+            self.jobs[at.job].answers[at.entry] = answer;
+        }
+        self.plan.joins.retain(|(item, _)| *item < first);
+    }
+
+    pub(super) fn answer_stored(&mut self) {
+        for item in &self.plan.items {
+            self.jobs[item.answer.job].answers[item.answer.entry] = Append::Stored(item.seq);
+        }
+        for (item, at) in &self.plan.joins {
+            self.jobs[at.job].answers[at.entry] = Append::Duplicate(self.plan.items[*item].seq);
+        }
+    }
+}
+
+/// How the index will know the item.
+pub(super) fn slot_of(item: &Item) -> Slot {
+    let entry = &item.entry;
+    Slot {
+        seq: item.seq,
+        received_at: entry.received_at,
+        order: entry.order,
+        routes: entry.routes,
+        held: entry.answering,
+        place: item.place,
+        bytes: u32::try_from(entry.frame.len()).expect("frames are far below 4 GiB"),
+        kind: entry.kind,
+        request: !entry.answering.is_empty(),
+        damaged: false,
+        leaving: false,
+    }
+}
