@@ -8,6 +8,7 @@
 //!                   └── late ─► response_url, or the backlog delivers it
 //! ```
 
+mod afterwards;
 mod course;
 pub(crate) mod response_url;
 mod settle;

@@ -11,6 +11,9 @@ use taut_core::{Kind, Seq};
 /// From reading a request to its ack: Slack gives up at 3 s, and the ack has a way to go.
 pub const REQUEST_DEADLINE: Duration = Duration::from_millis(2_500);
 
+/// From reading a request to the durable record that its bare ack is owed: beyond, Slack would not see the ack.
+pub const RELEASE_DEADLINE: Duration = Duration::from_millis(2_800);
+
 /// How far the handler's answer is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Handler {
@@ -25,8 +28,6 @@ pub enum Handler {
 /// What to do next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
-    /// Wait for the store, the handler or the deadline.
-    Wait,
     /// Ack as the handler's answer says.
     Reply(Seq),
     /// Record that the bare ack is owed, then ack bare; the backlog delivers it.
@@ -35,26 +36,27 @@ pub enum Decision {
     Silent(SilentReason),
 }
 
-/// The decision. `at_deadline`: there is no more time to wait.
+/// The decision; `None` to wait for the store, the handler or the deadline. `at_deadline`: there is no more time.
 pub fn decide(
     kind: Kind,
     late: LateAnswer,
     append: Option<Append>,
     handler: Handler,
     at_deadline: bool,
-) -> Decision {
+) -> Option<Decision> {
     let seq = match append {
         Some(Append::Stored(seq) | Append::Duplicate(seq)) => seq,
-        Some(Append::Full(_) | Append::Unavailable) => return Decision::Silent(SilentReason::NotStored),
-        None if at_deadline => return Decision::Silent(SilentReason::NotStored),
-        None => return Decision::Wait,
+        Some(Append::Full(_) | Append::Unavailable) => {
+            return Some(Decision::Silent(SilentReason::NotStored));
+        }
+        None => return at_deadline.then_some(Decision::Silent(SilentReason::NotStored)),
     };
     match handler {
-        Handler::Answered => Decision::Reply(seq),
-        Handler::Pending if !at_deadline => Decision::Wait,
-        Handler::Pending | Handler::NoAnswer if may_defer(kind, late) => Decision::Defer(seq),
-        Handler::Pending => Decision::Silent(SilentReason::Late),
-        Handler::NoAnswer => Decision::Silent(SilentReason::Refused),
+        Handler::Answered => Some(Decision::Reply(seq)),
+        Handler::Pending if !at_deadline => None,
+        Handler::Pending | Handler::NoAnswer if may_defer(kind, late) => Some(Decision::Defer(seq)),
+        Handler::Pending => Some(Decision::Silent(SilentReason::Late)),
+        Handler::NoAnswer => Some(Decision::Silent(SilentReason::Refused)),
     }
 }
 
@@ -85,10 +87,10 @@ mod tests {
     fn nothing_is_acked_before_it_is_stored() {
         for kind in requests() {
             let early = decide(kind, LateAnswer::AckThenDeliver, None, Handler::Answered, false);
-            assert_eq!(early, Decision::Wait);
+            assert_eq!(early, None);
             for append in [None, Some(Append::Unavailable), Some(Append::Full(FullReason::Bytes))] {
                 let end = decide(kind, LateAnswer::AckThenDeliver, append, Handler::Answered, true);
-                assert_eq!(end, Decision::Silent(SilentReason::NotStored));
+                assert_eq!(end, Some(Decision::Silent(SilentReason::NotStored)));
             }
         }
     }
@@ -98,7 +100,7 @@ mod tests {
         for kind in requests() {
             for append in [Append::Stored(Seq(1)), Append::Duplicate(Seq(1))] {
                 let decision = decide(kind, LateAnswer::Fail, Some(append), Handler::Answered, false);
-                assert_eq!(decision, Decision::Reply(Seq(1)));
+                assert_eq!(decision, Some(Decision::Reply(Seq(1))));
             }
         }
     }
@@ -107,7 +109,7 @@ mod tests {
     fn at_the_deadline_fail_acks_nothing() {
         for kind in requests() {
             let decision = decide(kind, LateAnswer::Fail, STORED, Handler::Pending, true);
-            assert_eq!(decision, Decision::Silent(SilentReason::Late));
+            assert_eq!(decision, Some(Decision::Silent(SilentReason::Late)));
         }
     }
 
@@ -121,15 +123,15 @@ mod tests {
                     Decision::Defer(Seq(1))
                 }
             };
-            assert_eq!(decision, expected, "{kind:?}");
+            assert_eq!(decision, Some(expected), "{kind:?}");
         }
     }
 
     #[test]
     fn a_handler_that_is_away_is_not_waited_for() {
         let away = |late| decide(Kind::SlashCommands, late, STORED, Handler::NoAnswer, false);
-        assert_eq!(away(LateAnswer::Fail), Decision::Silent(SilentReason::Refused));
-        assert_eq!(away(LateAnswer::AckThenDeliver), Decision::Defer(Seq(1)));
+        assert_eq!(away(LateAnswer::Fail), Some(Decision::Silent(SilentReason::Refused)));
+        assert_eq!(away(LateAnswer::AckThenDeliver), Some(Decision::Defer(Seq(1))));
     }
 
     #[test]

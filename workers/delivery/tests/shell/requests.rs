@@ -294,3 +294,13 @@ async fn garbage_gets_a_verdict_and_never_a_crash() {
     let command = bench.request(&command("e-2", ""), FRESH).await;
     assert!(matches!(settle(command, true), AckChoice::Payload(_)));
 }
+
+#[tokio::test]
+async fn a_silent_request_is_closed_while_its_handler_still_runs() {
+    let handler = Handler::always(Say { after: Duration::from_mins(1), ..say(200, "") }).await;
+    let bench = Bench::start(vec![route("bot", &handler.url, "")]);
+    let answer = bench.request(&interactive("e-1", "view_submission"), AGED).await;
+    assert_eq!(answer.ack, silent(SilentReason::Late));
+    until("expired", || bench.log.commits() == [(1, Outcome::Expired)]).await;
+    assert_eq!(bench.attempts("expired"), 0);
+}

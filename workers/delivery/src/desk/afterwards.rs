@@ -1,0 +1,91 @@
+//! What is left to do once a request has its answer.
+
+use futures::future::BoxFuture;
+use taut_core::log::{Append, Change, Entry, Outcome};
+use taut_core::order::OrderKeys;
+use taut_core::request::SilentReason;
+use taut_core::{RouteBits, Seq, WallMs};
+
+use super::course::{Attempt, Subject, Told};
+use super::response_url;
+use super::settle::commit_until_durable;
+use crate::pure::answer::late_post;
+use crate::pure::request::posts_late;
+use crate::route::{Posted, Route};
+use crate::shared::Handed;
+
+/// Lets a handler that is still running come to its end, and uses what it says.
+pub(super) async fn handler_ends(subject: &Subject, route: &Route, attempt: Option<Attempt>, told: Told) {
+    let shared = &subject.shared;
+    let mut taken = false;
+    let tried = attempt.is_some();
+    if let Some(Attempt { posting, probe, ended, _permit }) = attempt {
+        let late = ended.is_none();
+        let posted = match ended {
+            Some(posted) => posted,
+            None => posting.await,
+        };
+        let now = shared.clock.now();
+        let turn = route.health.lock().note(now, posted.verdict, probe, rand::random());
+        shared.tell(route, turn, &posted.words);
+        let outcome = if late { "expired" } else { posted.verdict.name() };
+        shared.board.counters.attempts.at(outcome).one();
+        if late && told != Told::Silence(SilentReason::NotStored) {
+            post_late(subject, &posted);
+        }
+        taken = posted.verdict.is_success();
+    }
+    let Told::Released(seq) = told else { return };
+    if taken {
+        let commit = Change::Commit { seq, routes: route.bit, outcome: Outcome::Delivered };
+        commit_until_durable(shared, commit).await;
+        shared.unhold(seq);
+    } else {
+        shared.hand_over(Handed { entry: entry(subject, seq, route.bit), tried });
+    }
+}
+
+fn post_late(subject: &Subject, posted: &Posted) {
+    if !posts_late(subject.envelope.kind) {
+        return;
+    }
+    let said = posted.answer.as_ref().and_then(|answer| late_post(&answer.as_handler_answer()));
+    if let Some(json) = said {
+        response_url::post(&subject.shared, &subject.envelope, json);
+    }
+}
+
+/// Closes a request that was not acked, as soon as it is known to be stored.
+pub(super) async fn expire_if_silent(
+    subject: &Subject,
+    route: &Route,
+    append: Option<Append>,
+    stored: BoxFuture<'static, Append>,
+    told: Told,
+) {
+    let Told::Silence(_) = told else { return };
+    let append = match append {
+        Some(append) => append,
+        None => stored.await,
+    };
+    // A duplicate's entry is its first copy's to close.
+    if let Append::Stored(seq) = append {
+        let commit = Change::Commit { seq, routes: route.bit, outcome: Outcome::Expired };
+        commit_until_durable(&subject.shared, commit).await;
+        subject.shared.unhold(seq);
+    }
+}
+
+/// A released request as the backlog shows it.
+fn entry(subject: &Subject, seq: Seq, routes: RouteBits) -> Entry {
+    let clock = &subject.shared.clock;
+    let age = u64::try_from(clock.now().since(subject.received).as_millis()).unwrap_or(u64::MAX);
+    Entry {
+        seq,
+        kind: subject.envelope.kind,
+        order: OrderKeys::default(),
+        routes,
+        bytes: u32::try_from(subject.envelope.frame.len()).unwrap_or(u32::MAX),
+        received_at: WallMs(clock.wall().0.saturating_sub(age)),
+    }
+}
