@@ -9,7 +9,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::tenant::{Environment, KindMatch, LateAnswer, RouteConfig, RouteMatch, SecretRef, Target, TenantConfig};
+pub use self::tenant::{
+    Environment, KindMatch, LateAnswer, RouteConfig, RouteMatch, SecretRef, Target, TenantConfig,
+};
 pub use self::units::{OpenRate, Size, Span};
 use crate::log::Overflow;
 

@@ -16,7 +16,7 @@ use crate::http::{HttpAnswer, HttpError};
 const RETRY_AFTER_DEFAULT: Duration = Duration::from_secs(30);
 
 /// Longest wait that an answer can ask for; beyond, it is asked again.
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
+const RETRY_AFTER_MAX: Duration = Duration::from_hours(1);
 
 /// Longest code that is shown.
 const CODE_BYTES_MAX: usize = 64;
