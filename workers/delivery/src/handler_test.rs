@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use taut_core::config::{DeliveryConfig, LateAnswer, RouteConfig, RouteMatch, Span, Target};
 use taut_core::order::Order;
-use taut_core::request::AckChoice;
+use taut_core::request::{AckChoice, SilentReason};
 use taut_core::{Clock, Envelope, Epoch, FrameError, RouteName, TenantId};
 use taut_net::http::HttpClient;
 use taut_vault::SigningSecret;
@@ -169,8 +169,12 @@ fn request_outcome(envelope: &Envelope, posted: &Posted, took: Duration) -> (Str
     let Some(answer) = &posted.answer else {
         return (format!("no ack: {}", posted.words), false);
     };
+    let status = answer.as_handler_answer().status;
+    if posted.verdict == Verdict::Unhandled {
+        return (format!("no ack: status {status}, nobody listens to this or nobody acked it"), false);
+    }
     if took > REQUEST_DEADLINE {
-        return (format!("no ack: answered after {took:.1?}, Slack's users wait 3 s"), false);
+        return (format!("no ack: answered after {took:.1?}, and taut waits 2.5 s"), false);
     }
     let asked = Asked {
         kind: envelope.kind,
@@ -183,6 +187,9 @@ fn request_outcome(envelope: &Envelope, posted: &Posted, took: Duration) -> (Str
         AckChoice::Bare if reply.post.is_some() => "bare ack; the body goes to response_url".to_owned(),
         AckChoice::Bare => "bare ack".to_owned(),
         AckChoice::Payload(json) => format!("ack with payload {}", shortened(json)),
+        AckChoice::Silent(SilentReason::Refused) => {
+            format!("no ack: status {status} does not ack a {}", envelope.kind.name())
+        }
         AckChoice::Silent(reason) => format!("no ack: {}", reason.name()),
     };
     if let Some(oddity) = reply.oddity {
