@@ -51,7 +51,9 @@ fn main() {
         store.set_limits(&tenant, limits);
         let (stored, took) = measure(&store, &tenant, batch);
         let per_second = stored as f64 / took.as_secs_f64();
-        println!("batch {batch:>3}, {IN_FLIGHT} in flight: {per_second:>9.0} durable appends/s");
+        println!(
+            "batch {batch:>3}, {IN_FLIGHT} in flight: {per_second:>9.0} durable appends/s ({stored} stored)"
+        );
         store.close();
     }
     std::fs::remove_dir_all(&directory).expect("our own directory");

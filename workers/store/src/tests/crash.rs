@@ -114,3 +114,29 @@ fn acked_is_found_wherever_the_power_goes() {
         }
     }
 }
+
+#[test]
+fn what_the_next_process_acks_as_known_survives_the_power_too() {
+    let clock = Arc::new(ManualClock::default());
+    let entry = event("acme", "came twice", clock.wall());
+    for at in 0..12 {
+        let directory = scratch();
+        let disk = FaultyDisk::new(SEGMENT_BYTES);
+        disk.set(Fault::CrashAt(at));
+        if let Some((store, _)) = open(&disk, &directory, &clock) {
+            block_on(store.append(vec![entry.clone()]));
+            store.close();
+        }
+        let disk = disk.after_process_end();
+        let (store, _) = open(&disk, &directory, &clock).expect("a store opens after a crash");
+        let (Append::Stored(seq) | Append::Duplicate(seq)) = block_on(store.append(vec![entry.clone()]))[0]
+        else {
+            panic!("the copy is acked");
+        };
+        let found = disk.after_power_loss(0);
+        store.close();
+        let (store, _) = open(&found, &directory, &clock).expect("and after a power loss");
+        assert_eq!(store.read(&tenant("acme"), seq), Ok(Some(entry.frame.clone())), "acked, so found: {at}");
+        store.close();
+    }
+}

@@ -83,6 +83,13 @@ impl FaultyDisk {
         Self { state: Arc::new(Mutex::new(state)), segment_bytes: self.segment_bytes }
     }
 
+    /// The disk as the next process finds it: what was written is seen, and still not durable.
+    pub(crate) fn after_process_end(&self) -> Self {
+        let files = self.state.lock().files.clone();
+        let state = State { files, ..State::default() };
+        Self { state: Arc::new(Mutex::new(state)), segment_bytes: self.segment_bytes }
+    }
+
     /// A copy whose bytes the caller changes.
     pub(crate) fn with(&self, change: impl FnOnce(&mut BTreeMap<u32, Vec<u8>>)) -> Self {
         let state = self.state.lock();
