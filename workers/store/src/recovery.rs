@@ -63,6 +63,12 @@ pub(crate) enum RecoveryError {
         #[source]
         source: io::Error,
     },
+    #[error("could not sync segment {segment}: what it holds may not be durable")]
+    Sync {
+        segment: u32,
+        #[source]
+        source: io::Error,
+    },
     #[error("segment {segment} has format {found}; this version reads format {}", segment::VERSION)]
     Version { segment: u32, found: u32 },
     #[error("segment {segment} belongs to another store")]
@@ -115,6 +121,11 @@ pub(crate) fn recover(
     while let Some(entry) = kept.last_entry().filter(|entry| entry.get().used <= HEADER_BYTES as u64) {
         retire(storage, *entry.key());
         entry.remove();
+    }
+    // The process before may have ended between a write and its sync. What was read here counts as durable from now
+    // on, a copy of it is acked as known, and only the last segment was not synced when the next one began.
+    if let Some((number, last)) = kept.last_key_value() {
+        last.file.sync().map_err(|source| RecoveryError::Sync { segment: *number, source })?;
     }
     let end = kept.last_key_value().map(|(number, segment)| Place::new(*number, segment.used));
     builder.settle_bad_ranges(storage, &kept);
