@@ -25,7 +25,7 @@ use p4::cases::Case;
 use p4::golden::{self, Golden, Recorder};
 use p4::trial::{self, Trial};
 use p4::{direct, expect, metrics};
-use support::{SOON, Site};
+use support::{SOON, Site, signing_secret};
 
 /// Quick cases under way at once in each app. Those that are not acked take as long as Slack waits, 3 s.
 const QUICK_AT_ONCE: usize = 6;
@@ -114,6 +114,36 @@ async fn every_kind_arrives_as_slack_would_have_sent_it() {
             golden.assert_same(&recorder.next().await);
         }
     }
+}
+
+/// The apps do verify signatures: with another secret taut's requests are refused, and what was acked waits for the
+/// right one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wrong_signing_secret_loses_nothing() {
+    let mut site =
+        Site::new("[delivery]\nretry_first = \"100ms\"\nretry_max = \"1s\"\nbreaker_faults = 2\n").await;
+    let app = App::start(&APPS[0]).await;
+    let tenant = app.program.name;
+    let line = site.add_tenant(1, tenant, &route(&app));
+    site.write_secret(&format!("{tenant}.signing"), "somebody else's");
+    site.start_connected(&[&line]).await;
+
+    let cases = Case::all(line.id(), &format!("{}/response", site.sim.url()));
+    let case = |name: &str| cases.iter().find(|case| case.name == name).expect("a case of cases.json");
+    let push = |name: &str| Push::raw(case(name).payload.to_string());
+    let refused = line.push(push("command_echo")).wait_ack(SOON).await;
+    assert!(matches!(refused, AckOutcome::Unacked { .. }), "{refused:?}");
+    let stored = line.push(push("app_mention")).wait_ack(SOON).await;
+    assert!(matches!(stored, AckOutcome::Acked { .. }), "{stored:?}");
+    site.until_tenant(tenant, "a route that is down", |tenant| !tenant.routes_down.is_empty()).await;
+    assert!(app.record().await.is_empty(), "a refused request reached a listener");
+
+    site.worker.terminate().await.expect("the worker stops");
+    site.write_secret(&format!("{tenant}.signing"), &signing_secret(tenant));
+    site.worker.start().await.expect("the worker starts");
+    site.until_tenant(tenant, "an empty backlog", |tenant| tenant.backlog_envelopes == 0).await;
+    let ran: Vec<String> = app.record().await.into_iter().map(|ran| ran.listener).collect();
+    assert_eq!(ran, ["app_mention"]);
 }
 
 /// What this file sends directly is what Slack would send: the published examples.
