@@ -434,6 +434,7 @@ fn dead_letters_are_bounded_and_expire(engine: &dyn Engine) {
     let two = vec![letter("acme", 2, "bot", 6), letter("acme", 3, "bot", 6)];
     assert_eq!(dead_letters.put(two), Err(DeadLettersError::Full));
     assert_eq!(dead_letters.stats(&tenant("acme")).count, 1, "none of them was kept");
+    assert_eq!(dead_letters.list(None, None, 9).expect("readable").len(), 1, "and none is listed");
     dead_letters.put(vec![letter("acme", 2, "bot", 6)]).expect("there is room");
     assert_eq!(dead_letters.expire(WallMs(6)).expect("writable"), 1);
     assert_eq!(dead_letters.list(None, None, 9).expect("readable")[0].seq, Seq(2));

@@ -118,17 +118,22 @@ impl DeadLetters for DeadLetterBox {
         }
         let started = self.clock.now();
         let _adding = self.adding.lock();
-        let mut room = self.room();
+        let room = self.room();
         let outcome = self.database.write(|txn| {
             let (mut described, mut frames) = (txn.open_table(LETTERS)?, txn.open_table(FRAMES)?);
-            let mut kept = Vec::new();
-            for (letter, frame) in &letters {
-                let key = (letter.tenant.as_str(), letter.seq.0, letter.route.as_str());
-                if described.get(key)?.is_some() {
-                    continue;
+            let mut fresh = Vec::with_capacity(letters.len());
+            for letter in &letters {
+                if described.get(row_of(&letter.0))?.is_none() {
+                    fresh.push(letter);
                 }
-                let Some(left) = room.checked_sub(frame.len() as u64) else { return Ok(Put::Full) };
-                room = left;
+            }
+            // All or none, and nothing is written before that is known: the transaction is committed either way.
+            if fresh.iter().map(|(_, frame)| frame.len() as u64).sum::<u64>() > room {
+                return Ok(Put::Full);
+            }
+            let mut kept = Vec::with_capacity(fresh.len());
+            for (letter, frame) in fresh {
+                let key = row_of(letter);
                 let json = serde_json::to_vec(letter).expect("a dead letter is plain data");
                 let bytes = u32::try_from(frame.len()).expect("frames are far below 4 GiB");
                 described.insert(key, (bytes, letter.died_at.0, json.as_slice()))?;
@@ -218,6 +223,11 @@ impl DeadLetters for DeadLetterBox {
     fn stats(&self, tenant: &TenantId) -> DeadLetterStats {
         self.totals.lock().tenants.get(tenant).copied().unwrap_or_default()
     }
+}
+
+/// The key of a dead letter's row.
+fn row_of(letter: &DeadLetter) -> (&str, u64, &str) {
+    (letter.tenant.as_str(), letter.seq.0, letter.route.as_str())
 }
 
 /// A dead letter from its stored description; one that a later version wrote and this cannot read is left out.
