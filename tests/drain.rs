@@ -7,7 +7,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 use support::tools::reckon;
 use support::{SOON, Site, echo};
-use taut_sim::{AckOutcome, AppHandle, EchoHandler, Load, NoteKind, Outage, Sample, Switches};
+use taut_sim::{AckOutcome, AppHandle, EchoHandler, Load, Note, NoteKind, Outage, Sample};
 
 struct Stand {
     site: Site,
@@ -17,9 +17,7 @@ struct Stand {
 
 impl Stand {
     async fn new(head: &str) -> Self {
-        // Slack's later retries wait for long: what the drain leaves unacked must not be acked by its successor.
-        let switches = Switches { speed: 60.0, ..Switches::default() };
-        let mut site = Site::with_switches(head, switches).await;
+        let mut site = Site::new(head).await;
         let handler = echo("acme").await;
         let app = site.add_simple(1, "acme", &handler.url());
         site.start_connected(&[&app]).await;
@@ -29,10 +27,7 @@ impl Stand {
     /// Why the app's sockets ended, in the simulated Slack's words.
     fn ends(&self) -> Vec<String> {
         let notes = self.site.sim.journal().notes(Some(self.app.id()));
-        let why = |note: taut_sim::Note| match note.kind {
-            NoteKind::Closed { why, .. } => Some(why),
-            _ => None,
-        };
+        let why = |note: Note| if let NoteKind::Closed { why, .. } = note.kind { Some(why) } else { None };
         notes.into_iter().filter_map(why).collect()
     }
 }

@@ -138,10 +138,10 @@ impl Site {
                 sleep(LOOK_EVERY).await;
             }
         };
-        match timeout(SOON, looking).await {
-            Ok(tenant) => tenant,
-            Err(_) => panic!("never: {what}; last: {:?}\n{}", self.tenant(id).await, self.worker.log_tail()),
+        if let Ok(tenant) = timeout(SOON, looking).await {
+            return tenant;
         }
+        panic!("never: {what}; last: {:?}\n{}", self.tenant(id).await, self.worker.log_tail())
     }
 
     /// The text of a file in the site's directory.

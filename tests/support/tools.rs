@@ -71,10 +71,10 @@ impl Site {
                 sleep(LOOK_EVERY).await;
             }
         };
-        match timeout(SOON, looking).await {
-            Ok(report) => report,
-            Err(_) => panic!("never: {what}; last: {:?}\n{}", self.status().await, self.worker.log_tail()),
+        if let Ok(report) = timeout(SOON, looking).await {
+            return report;
         }
+        panic!("never: {what}; last: {:?}\n{}", self.status().await, self.worker.log_tail())
     }
 
     /// A GET to the worker's listener: status and body.
@@ -191,6 +191,6 @@ pub fn file_with(directory: &Path, word: &[u8]) -> Option<std::path::PathBuf> {
             return file_with(&path, word);
         }
         let bytes = std::fs::read(&path).unwrap_or_default();
-        bytes.windows(word.len()).any(|window| window == word).then_some(path)
+        memchr::memmem::find(&bytes, word).map(|_| path)
     })
 }
