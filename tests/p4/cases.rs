@@ -15,7 +15,7 @@ pub(crate) enum Wire {
     Command,
 }
 
-/// What acks a kind: section "which answer becomes what" of docs/handlers.md.
+/// What acks a kind of envelope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AckedBy {
     /// Durability alone; the handler is told later.
