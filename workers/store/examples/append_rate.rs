@@ -54,9 +54,9 @@ fn main() {
         println!(
             "batch {batch:>3}, {IN_FLIGHT} in flight: {per_second:>9.0} durable appends/s ({stored} stored)"
         );
-        store.close();
+        drop(store);
+        std::fs::remove_dir_all(&directory).expect("our own directory");
     }
-    std::fs::remove_dir_all(&directory).expect("our own directory");
 }
 
 /// Appends and commits for a while; what was stored is committed at once, as a fast handler would have it.

@@ -1,10 +1,9 @@
 //! Which waiting entries go into the next group, and what must leave for them. Pure.
 
-use std::collections::{HashMap, HashSet};
-
 use taut_core::log::{Append, FullReason, NewEntry, Overflow};
 use taut_core::{DedupKey, Seq, TenantId, WallMs};
 
+use crate::hash::{Map, Set};
 use crate::index::{Index, Slot, Tenant};
 use crate::place::Place;
 
@@ -43,9 +42,9 @@ pub(crate) struct Plan {
     /// Items from this one on rest on the room that leaving entries make.
     pub first_needing_room: Option<usize>,
     /// Every tenant with plans in the index.
-    pub tenants: HashSet<TenantId>,
+    pub tenants: Set<TenantId>,
     pub frame_bytes: usize,
-    pending: HashMap<(TenantId, DedupKey), usize>,
+    pending: Map<(TenantId, DedupKey), usize>,
     yielding: Option<Yielding>,
 }
 

@@ -15,7 +15,7 @@ use crate::place::Place;
 use crate::record::{self, ChangeItem, EntryHead, Head, KEY_BYTES, KeyItem, What};
 use crate::scan::{Found, Scanner};
 use crate::segment;
-use crate::tail::Tail;
+use crate::tail::{SEGMENT_BYTES_MIN, Tail};
 
 /// Least that is looked through in one step.
 const STEP_BYTES: u64 = 256 << 10;
@@ -174,7 +174,8 @@ impl Compactor {
 fn too_much(index: &Index, segment_bytes: u64, share: u64, segments: u64) -> bool {
     let (used, live) = (index.used_bytes(), index.live_bytes());
     let garbage = used.saturating_sub(live);
-    let small = index.segments.len() as u64 > SMALL_SEGMENTS_MAX + 4 * (used / segment_bytes);
+    let needed = used / segment_bytes.min(SEGMENT_BYTES_MIN);
+    let small = index.segments.len() as u64 > SMALL_SEGMENTS_MAX + 4 * needed;
     garbage > live / share + segments * segment_bytes || small
 }
 

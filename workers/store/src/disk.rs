@@ -13,7 +13,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use rustix::fs::{FlockOperation, flock, statfs};
-use taut_core::{Clock, Epoch};
+use taut_core::{Clock, Epoch, TenantId};
 use tokio::sync::watch;
 
 use crate::compact::{Compactor, put_changes};
@@ -116,6 +116,7 @@ impl DiskStore {
         let tail = begin_log(setting, &mut recovered).map_err(write)?;
 
         let report = recovered.report;
+        tell(&report, identity.epoch);
         let epoch = Epoch(identity.epoch);
         let shared = Arc::new(Shared {
             index: Mutex::new(recovered.index),
@@ -191,6 +192,35 @@ impl Drop for Handle {
     fn drop(&mut self) {
         self.close();
     }
+}
+
+/// Damaged ranges that are logged one by one; the report has them all.
+const DAMAGED_LOGGED_MAX: usize = 100;
+
+/// Says what recovery found: damage is for a person to look at.
+fn tell(report: &RecoveryReport, epoch: u64) {
+    for range in report.damaged.iter().take(DAMAGED_LOGGED_MAX) {
+        let recovery::DamagedRange { segment, from, to, tenant, seq } = range;
+        let tenant = tenant.as_ref().map(TenantId::as_str);
+        let seq = seq.map(|seq| seq.0);
+        tracing::error!(
+            segment,
+            from,
+            to,
+            tenant,
+            seq,
+            "a part of the log is damaged; its bytes are set aside"
+        );
+    }
+    tracing::info!(
+        epoch,
+        entries = report.entries,
+        keys = report.keys,
+        expired_requests = report.expired_requests,
+        torn_bytes = report.torn_bytes,
+        damaged = report.damaged.len(),
+        "store opened"
+    );
 }
 
 /// Begins this opening's first segment, and logs what recovery decided.

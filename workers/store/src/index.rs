@@ -3,13 +3,14 @@
 //! Invariant: it shows exactly what is durable, plus changes asked for and not yet durable (a commit is true once
 //! it is asked for). Pure: no I/O, no clock.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use taut_core::log::{Backlog, Change, Entry};
 use taut_core::{DedupKey, RouteBits, Seq, TenantId, WallMs};
 
+use crate::hash::Map;
 use crate::place::Place;
 use crate::record::{self, KEY_BYTES, KeyItem};
 use crate::storage::SegmentFile;
@@ -29,7 +30,7 @@ pub(crate) struct Segment {
 
 /// The whole index.
 pub(crate) struct Index {
-    pub tenants: HashMap<TenantId, Tenant>,
+    pub tenants: Map<TenantId, Tenant>,
     pub segments: BTreeMap<u32, Segment>,
     /// How long keys are remembered.
     pub window: Duration,
@@ -46,7 +47,7 @@ pub(crate) struct Index {
 impl Index {
     pub(crate) fn new(window: Duration, total_bytes_max: u64) -> Self {
         Self {
-            tenants: HashMap::new(),
+            tenants: Map::default(),
             segments: BTreeMap::new(),
             window,
             total_bytes_max,

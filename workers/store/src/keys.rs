@@ -1,14 +1,16 @@
 //! The dedup keys of one tenant: which envelopes are durable, for the dedup window.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use taut_core::{DedupKey, Seq, WallMs};
 
+use crate::hash::Map;
+
 /// Keys in the order they came, at most `max` and none older than the window.
 #[derive(Debug, Default)]
 pub(crate) struct Keys {
-    known: HashMap<DedupKey, Known>,
+    known: Map<DedupKey, Known>,
     order: VecDeque<(DedupKey, WallMs)>,
 }
 

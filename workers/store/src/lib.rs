@@ -26,6 +26,7 @@ pub mod conformance;
 mod database;
 mod dead;
 mod disk;
+mod hash;
 mod inbox;
 mod index;
 mod keys;

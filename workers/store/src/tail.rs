@@ -17,7 +17,7 @@ const BUFFER_BYTES: usize = 4 << 20;
 const BUFFER_KEPT_BYTES: usize = 512 << 10;
 
 /// Smallest segment that is made where the disk has no room for a whole one.
-const SEGMENT_BYTES_MIN: u64 = 64 << 10;
+pub(crate) const SEGMENT_BYTES_MIN: u64 = 64 << 10;
 
 /// What does not change while the store is open.
 pub(crate) struct Setting {

@@ -4,7 +4,7 @@
 //! the index, answered; in that order. After a failure nothing of the group is promised and nobody is acked: the log
 //! goes on in a new segment that says where the durable part ended, with back-off while that fails too.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +16,7 @@ use crate::admit::{AnswerAt, Offer, Plan, Situation};
 use crate::compact::{Compactor, put_changes, put_keys};
 use crate::database::Database;
 use crate::dead::DeadLetterBox;
+use crate::hash::Set;
 use crate::inbox::{AppendJob, ChangeJob, Work};
 use crate::index::Segment;
 use crate::place::Place;
@@ -190,7 +191,7 @@ impl Writer {
 
     /// Shows a durable group in the index, then answers everybody who waits for it.
     fn publish(&mut self, mut group: Group) {
-        let mut woken: HashSet<TenantId> = HashSet::new();
+        let mut woken: Set<TenantId> = Set::default();
         let mut wakes: Vec<Wake> = Vec::new();
         let mut index = self.shared.index.lock();
         register(&mut index.segments, &mut self.tail);

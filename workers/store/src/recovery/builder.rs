@@ -1,12 +1,13 @@
 //! Builds the index from records, and tells torn ranges from damage.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use taut_core::log::{Change, Outcome};
 use taut_core::{RouteBits, Seq, TenantId};
 
 use super::survey::{Survey, Surveyed};
 use super::{DamagedRange, Recovered, RecoveryReport, Situation};
+use crate::hash::Map;
 use crate::index::{Index, Segment, Slot};
 use crate::place::Place;
 use crate::record::{self, ChangeItem, EntryHead, HEAD_BYTES, Head, KeyItem, What};
@@ -34,7 +35,7 @@ struct Part {
 /// Gathers what the segments say, in the order they were written.
 pub(super) struct Builder {
     situation: Situation,
-    tenants: HashMap<TenantId, Part>,
+    tenants: Map<TenantId, Part>,
     /// Everything before this is known to have been durable.
     synced_to: Place,
     next_seq: u64,
@@ -46,7 +47,7 @@ impl Builder {
     pub(super) fn new(situation: Situation, survey: &Survey) -> Self {
         Self {
             situation,
-            tenants: HashMap::new(),
+            tenants: Map::default(),
             synced_to: survey.headers().filter_map(|header| header.previous_end).max().unwrap_or_default(),
             next_seq: survey.headers().map(|header| header.next_seq).max().unwrap_or(1).max(1),
             bad: Vec::new(),

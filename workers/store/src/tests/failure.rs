@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::executor::block_on;
+use proptest::prelude::*;
 use taut_core::log::{Append, Change, Log, LogError, Outcome};
 use taut_core::{Clock, RouteBits, Seq, WallMs};
 
@@ -214,6 +215,35 @@ fn a_log_cut_anywhere_opens_with_what_is_left() {
         let found = live(&index, "acme");
         let whole: Vec<_> = kept.iter().filter(|seq| found.contains(seq)).copied().collect();
         assert_eq!(whole, kept[..whole.len()], "a prefix: {length}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+
+    /// Whatever the bytes, the log opens, and nothing is in it that was not put there.
+    #[test]
+    fn any_damage_is_survived(
+        strikes in prop::collection::vec((0..2000usize, prop::collection::vec(any::<u8>(), 1..200)), 1..6),
+    ) {
+        let clock = Arc::default();
+        let (disk, directory, id, _) = small_log(&clock);
+        let struck = disk.with(|files| {
+            let bytes = files.values_mut().next().unwrap();
+            for (at, with) in &strikes {
+                bytes[*at..*at + with.len()].copy_from_slice(with);
+            }
+        });
+        let (index, _) = recover(&struck, id, clock.wall());
+        let (store, _) = open(&struck, &directory, &clock).unwrap();
+        for seq in live(&index, "acme") {
+            match store.read(&tenant("acme"), seq) {
+                Ok(Some(frame)) => prop_assert_eq!(frame, format!("entry number {}", seq.0 - 1)),
+                Ok(None) => prop_assert!(false, "listed, so stored"),
+                Err(_) => {}
+            }
+        }
+        store.close();
     }
 }
 
