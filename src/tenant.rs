@@ -252,18 +252,20 @@ impl Supervisor {
     }
 
     fn secrets(&self) -> Result<Secrets, Reason> {
-        let read = |what: &str, reference| {
+        let mut ages = Vec::new();
+        let mut read = |key: &'static str, reference| {
             let resolved = taut_vault::resolve(reference, &self.shared.secrets_base)
-                .map_err(|error| Reason::new("secret_missing", format!("{what}: {error}")))?;
+                .map_err(|error| Reason::new("secret_missing", format!("{key}: {error}")))?;
             if let Some(warning) = &resolved.warning {
-                tracing::warn!(tenant = %self.config.id, secret = what, "{warning}");
+                tracing::warn!(tenant = %self.config.id, secret = key, "{warning}");
             }
+            ages.extend(resolved.set_at.map(|set_at| (key, set_at)));
             Ok(resolved.secret)
         };
-        Ok(Secrets {
-            app_token: AppToken::new(read("app_token", &self.config.app_token)?),
-            signing_secret: SigningSecret::new(read("signing_secret", &self.config.signing_secret)?),
-        })
+        let app_token = AppToken::new(read("app_token", &self.config.app_token)?);
+        let signing_secret = SigningSecret::new(read("signing_secret", &self.config.signing_secret)?);
+        self.board.update(|status| status.secrets = ages);
+        Ok(Secrets { app_token, signing_secret })
     }
 
     fn parts(&self, secrets: Secrets, facts: &TenantFacts) -> Result<Running, Reason> {

@@ -138,6 +138,10 @@ impl Page {
             stats(b).map(|s| s.oldest.map_or(0.0, |oldest| wall.since(oldest).as_secs_f64()))
         });
         self.family(&metric::DEAD_LETTERS, boards, |b| nonzero(seen.dead_letters.stats(&b.tenant).count));
+        self.labelled(&metric::SECRET_AGE, boards, |b| {
+            let age = |(secret, set_at): (&'static str, _)| (secret, wall.since(set_at).as_secs());
+            b.status().secrets.into_iter().map(age).collect()
+        });
     }
 }
 

@@ -176,6 +176,8 @@ pub struct Status {
     pub settled: bool,
     /// Routes whose breaker is open or that are held, each with a word for why.
     pub routes_down: Vec<(String, String)>,
+    /// Its secrets, by their configuration key, with when each was set, where that is known.
+    pub secrets: Vec<(&'static str, WallMs)>,
 }
 
 /// One tenant's board.
@@ -206,6 +208,7 @@ impl Board {
                 deaf_since: None,
                 settled: false,
                 routes_down: Vec::new(),
+                secrets: Vec::new(),
             }),
         }
     }

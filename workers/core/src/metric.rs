@@ -127,6 +127,12 @@ pub const DELIVERY_ATTEMPTS: Metric =
 /// `taut_dead_letters`.
 pub const DEAD_LETTERS: Metric =
     gauge("taut_dead_letters", &["tenant"], "Envelopes given up on and kept for a person");
+/// `taut_secret_age_seconds`.
+pub const SECRET_AGE: Metric = gauge(
+    "taut_secret_age_seconds",
+    &["tenant", "secret"],
+    "Seconds since the secret was set, where its place tells: the last change of its file",
+);
 /// `taut_tenants`.
 pub const TENANTS: Metric = gauge("taut_tenants", &["state"], "Tenants of this worker in each state");
 /// `taut_ack_latency_seconds`.
@@ -196,6 +202,7 @@ pub const ALL: &[Metric] = &[
     BACKLOG_OLDEST,
     DELIVERY_ATTEMPTS,
     DEAD_LETTERS,
+    SECRET_AGE,
     TENANTS,
     ACK_LATENCY,
     ANSWER_LATENCY,

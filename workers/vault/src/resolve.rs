@@ -5,7 +5,9 @@ use std::fs::{File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
+use taut_core::WallMs;
 use taut_core::config::SecretRef;
 use zeroize::{Zeroize, Zeroizing};
 
@@ -27,6 +29,9 @@ pub struct Resolved {
     pub secret: SecretText,
     /// What is wrong with its place, if anything.
     pub warning: Option<SecretWarning>,
+    /// When it was put there, where its place tells: a file's last change. A credential is copied at each start of
+    /// its unit, so its file tells nothing.
+    pub set_at: Option<WallMs>,
 }
 
 /// What is wrong with a secret's place, though it could be read.
@@ -112,7 +117,7 @@ fn resolve_with(
             let place = format!("environment variable `{name}`");
             let value = variable(name).ok_or_else(|| SecretError::NoVariable { name: name.clone() })?;
             let secret = to_text(Zeroizing::new(value.into_encoded_bytes()), place)?;
-            Ok(Resolved { secret, warning: None })
+            Ok(Resolved { secret, warning: None, set_at: None })
         }
         SecretRef::File(path) => from_file(&base_dir.join(path)),
         SecretRef::Credential(name) => {
@@ -121,7 +126,7 @@ fn resolve_with(
             }
             let dir = variable(CREDENTIALS_DIRECTORY)
                 .ok_or_else(|| SecretError::NoCredentials { name: name.clone() })?;
-            from_file(&Path::new(&dir).join(name))
+            from_file(&Path::new(&dir).join(name)).map(|found| Resolved { set_at: None, ..found })
         }
     }
 }
@@ -134,7 +139,12 @@ fn from_file(path: &Path) -> Result<Resolved, SecretError> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(SECRET_BYTES_MAX + 1));
     file.take(SECRET_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
     let secret = to_text(bytes, format!("`{}`", path.display()))?;
-    Ok(Resolved { secret, warning: readable_by_all(path, &metadata) })
+    Ok(Resolved { secret, warning: readable_by_all(path, &metadata), set_at: changed_at(&metadata) })
+}
+
+fn changed_at(metadata: &Metadata) -> Option<WallMs> {
+    let since_epoch = metadata.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
+    u64::try_from(since_epoch.as_millis()).ok().map(WallMs)
 }
 
 fn readable_by_all(path: &Path, metadata: &Metadata) -> Option<SecretWarning> {
