@@ -106,6 +106,10 @@ fn acked_is_found_wherever_the_power_goes() {
         };
         for seed in [0, 1, at + 2] {
             let found = disk.after_power_loss(seed);
+            // The power goes a second time, while the store recovers from the first.
+            found.set(Fault::CrashAt((at + seed) % 9));
+            drop(open(&found, &directory, &clock));
+            let found = found.after_power_loss(seed / 2);
             check(&found, &directory, &clock, &promised);
         }
         if disk.operations() <= at {
