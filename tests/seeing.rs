@@ -142,7 +142,7 @@ async fn counters_say_what_happened() {
         assert_eq!(value(&format!("{family}_count"), "").to_string(), "25", "{family}");
     }
     assert_eq!(value("taut_answer_latency_seconds_count", "").to_string(), "1");
-    assert!(value("taut_store_latency_seconds_count", "op=") > 0.0);
+    assert!(value("taut_store_latency_seconds_count", "op=\"append\"") > 0.0);
     let globex = samples.iter().filter(|(_, labels, _)| labels.contains("tenant=\"globex\"")).count();
     assert!(globex <= 8, "{globex} series of an idle tenant beside a busy one");
 }
