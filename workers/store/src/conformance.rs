@@ -43,6 +43,7 @@ pub fn checks() -> Vec<Check> {
         keys_of_delivered_entries_survive_a_restart,
         tenants_never_meet,
         a_subscriber_is_woken,
+        a_panicking_subscriber_harms_nobody,
         dead_letters_are_listed_in_order_and_removed,
         dead_letters_are_bounded_and_expire,
         facts_and_route_numbers_are_kept,
@@ -375,6 +376,16 @@ fn a_subscriber_is_woken(engine: &dyn Engine) {
     wait();
     change(&*opened.log, "acme", Change::Release { seq: held });
     wait();
+    (opened.close)();
+}
+
+fn a_panicking_subscriber_harms_nobody(engine: &dyn Engine) {
+    let opened = open(engine, LIMITS);
+    opened.log.subscribe(&tenant("acme"), Arc::new(|| panic!("a tenant's own fault")));
+    let at = engine.clock().wall();
+    stored(append(&*opened.log, event("acme", "hello", at)));
+    stored(append(&*opened.log, event("globex", "hello", at)));
+    assert!(opened.log.store_stats().writable);
     (opened.close)();
 }
 

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -227,7 +228,10 @@ impl Writer {
             done.send(Ok(())).unwrap_or_default();
         }
         for wake in wakes {
-            wake();
+            // It is one tenant's code on everybody's thread.
+            if std::panic::catch_unwind(AssertUnwindSafe(|| wake())).is_err() {
+                tracing::error!("a subscriber of the log panicked");
+            }
         }
     }
 
