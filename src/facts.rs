@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use taut_core::log::{Registry, TenantFacts};
-use taut_core::{Board, TenantState, WallMs};
+use taut_core::{Board, WallMs};
 use tokio_util::sync::CancellationToken;
 
 use crate::seeing::Seen;
@@ -20,10 +20,11 @@ pub fn restore(registry: &dyn Registry, board: &Board) -> TenantFacts {
         tracing::warn!(tenant = %board.tenant, error, "what was known of the tenant could not be read");
         TenantFacts::default()
     });
-    let (app_id, last_frame_at) = (facts.app_id.clone(), facts.last_frame_at);
+    let (app_id, last_frame_at, wanted) = (facts.app_id.clone(), facts.last_frame_at, facts.wanted);
     board.update(|status| {
         status.app_id = app_id;
         status.last_frame_at = last_frame_at;
+        status.wanted = wanted;
     });
     facts
 }
@@ -60,17 +61,8 @@ pub async fn save_each_minute(registry: Arc<dyn Registry>, seen: Seen, stop: Can
     }
 }
 
-fn of(board: &Board) -> TenantFacts {
+/// A tenant's facts as they are now.
+pub fn of(board: &Board) -> TenantFacts {
     let status = board.status();
-    let wanted = match status.state {
-        TenantState::Starting | TenantState::Connected | TenantState::Moving => true,
-        // Slack switched it off, or a person must act: silence then is no deafness of ours.
-        TenantState::Waiting
-        | TenantState::Parked
-        | TenantState::Paused
-        | TenantState::Quarantined
-        | TenantState::Incomplete
-        | TenantState::Unplaced => false,
-    };
-    TenantFacts { app_id: status.app_id, last_frame_at: status.last_frame_at, wanted }
+    TenantFacts { app_id: status.app_id, last_frame_at: status.last_frame_at, wanted: status.wanted }
 }

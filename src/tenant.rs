@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use taut_core::config::{Config, Environment, TenantConfig};
 use taut_core::log::{DeadLetters, Log, Registry, TenantFacts};
-use taut_core::{Board, Clock, Reason, RouteName, TenantId, TenantState};
+use taut_core::{Board, Clock, Reason, RouteName, TenantId, TenantState, WallMs};
 use taut_delivery::{
     DeliveryDeps, DeliveryEnd, DeliveryHandle, DeliveryMetrics, RouteSpec, Signer, TenantDelivery,
 };
@@ -132,12 +132,14 @@ pub fn supervise(
         orders: order_queue,
         drains,
     };
+    let clock = Arc::clone(&supervisor.shared.clock);
     let task = tokio::spawn(async move {
         let run = tokio::spawn(supervisor.run());
         if let Err(error) = run.await {
             tracing::error!(tenant = %board.tenant, %error, "the tenant's supervisor ended");
             show(
                 &board,
+                clock.wall(),
                 TenantState::Parked,
                 "supervisor",
                 "A bug in taut ended this tenant's supervisor: restart the worker, and report it.",
@@ -245,7 +247,13 @@ impl Supervisor {
             Ok(running) => Some(running),
             Err(reason) => {
                 tracing::error!(tenant = %self.config.id, reason = reason.code, "{}", reason.text);
-                show(&self.board, TenantState::Incomplete, &reason.code, &reason.text);
+                show(
+                    &self.board,
+                    self.shared.clock.wall(),
+                    TenantState::Incomplete,
+                    &reason.code,
+                    &reason.text,
+                );
                 None
             }
         }
@@ -372,8 +380,18 @@ impl Supervisor {
             let end = delivery.drain(self.shared.clock.now()).await;
             tracing::debug!(tenant = %self.config.id, ?end, "the tenant's other part was ended too");
         }
-        let status = self.board.status();
-        TenantFacts { app_id: status.app_id, last_frame_at: status.last_frame_at, wanted: !self.paused }
+        let facts = facts::of(&self.board);
+        let since = self.shared.clock.wall();
+        self.board.update(|status| {
+            // Its sockets went with its line; the silence until the next hello is counted from the last frame.
+            status.sockets = 0;
+            status.deaf_since = status.deaf_since.or(status.last_frame.filter(|_| status.wanted));
+            status.state = TenantState::Starting;
+            status.reason =
+                Reason::new("restart", "a part of this tenant ended on its own; it is started anew");
+            status.since = since;
+        });
+        facts
     }
 
     async fn drain(self, running: Option<Running>, drain: Drain) {
@@ -402,8 +420,12 @@ fn answer(done: tokio::sync::oneshot::Sender<bool>, whole: bool) {
     let _asker_gone: Result<(), bool> = done.send(whole);
 }
 
-fn show(board: &Board, state: TenantState, code: &str, text: &str) {
+fn show(board: &Board, now: WallMs, state: TenantState, code: &str, text: &str) {
     board.update(|status| {
+        if status.state != state {
+            status.since = now;
+        }
+        status.sockets = 0;
         status.state = state;
         status.reason = Reason::new(code, text);
         status.settled = true;
