@@ -123,6 +123,12 @@ impl Tail {
         self.sync()
     }
 
+    /// Makes everything durable and gives back the unused end, so that the next opening need not look through it.
+    pub(crate) fn finish(&mut self) -> io::Result<()> {
+        self.commit()?;
+        self.setting.storage.shorten(self.number, self.written)
+    }
+
     /// Writes what is gathered without making it durable; for what nobody waits for.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
         self.file.write_at(&self.buffer, self.written)?;

@@ -88,8 +88,8 @@ impl Writer {
         if !self.state.owed.is_empty() && !self.turn(Vec::new()) {
             return;
         }
-        if let Err(error) = self.mark().and_then(|()| self.tail.commit()) {
-            tracing::warn!(%error, "could not mark the end of the log");
+        if let Err(error) = self.mark().and_then(|()| self.tail.finish()) {
+            tracing::warn!(%error, "could not finish the log; nothing is lost");
         }
     }
 

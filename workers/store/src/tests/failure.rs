@@ -231,7 +231,9 @@ proptest! {
         let struck = disk.with(|files| {
             let bytes = files.values_mut().next().unwrap();
             for (at, with) in &strikes {
-                bytes[*at..*at + with.len()].copy_from_slice(with);
+                let at = at % bytes.len();
+                let length = with.len().min(bytes.len() - at);
+                bytes[at..at + length].copy_from_slice(&with[..length]);
             }
         });
         let (index, _) = recover(&struck, id, clock.wall());
