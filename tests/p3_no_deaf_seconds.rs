@@ -5,7 +5,7 @@ mod support;
 use std::time::Duration;
 
 use support::{SOON, Site, echo};
-use taut_sim::{AppHandle, EchoHandler, Load, LoadHandle, NoteKind, Switches};
+use taut_sim::{AppHandle, EchoHandler, Load, LoadHandle, NoteKind, Sample, Switches};
 
 /// Slack's times shortened, so that several sockets come and go within a test.
 fn brisk() -> Switches {
@@ -34,8 +34,17 @@ async fn stand(switches: Switches) -> Stand {
 }
 
 impl Stand {
+    /// Events and one request of each way to answer, all the time.
     fn steady_load(&self) -> LoadHandle {
-        self.site.sim.load(Load { rate: 200.0, ..Load::default() })
+        let kinds = vec![
+            Sample::Message,
+            Sample::SlashCommand,
+            Sample::ReactionAdded,
+            Sample::BlockActions,
+            Sample::BlockSuggestion,
+            Sample::ViewSubmission,
+        ];
+        self.site.sim.load(Load { rate: 200.0, kinds, ..Load::default() })
     }
 
     /// Waits until the sockets of now are gone and a newer one lives.
@@ -65,7 +74,7 @@ impl Stand {
         most
     }
 
-    /// Ends the load; every envelope was acked at its first attempt, and no second was deaf.
+    /// Ends the load; every event and request was acked at its first attempt, and no second was deaf.
     async fn nothing_was_missed(self, load: LoadHandle) {
         let pushed = load.stop().await;
         assert!(self.app.wait_settled(SOON).await);
@@ -132,4 +141,30 @@ async fn a_restart_counts_its_gap_as_deaf() {
     assert!(tenant.deaf_seconds > 0.0 && tenant.deaf_seconds < SOON.as_secs_f64(), "{tenant:?}");
     let metric = stand.site.metric("taut_tenant_deaf_seconds_total{tenant=\"acme\"}").await;
     assert!(metric > 0.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_of_a_paused_or_parked_tenant_is_not_deaf() {
+    let mut stand = stand(brisk()).await;
+    let parked = stand.site.add_simple(2, "globex", &stand.handler.url());
+    let (whole, _) = stand.site.worker.terminate().await.expect("it stops");
+    assert!(whole, "{}", stand.site.worker.log_tail());
+    stand.site.start_connected(&[&stand.app, &parked]).await;
+    stand.site.taut(&["tenant", "pause", "acme"]).await.ok();
+    parked.revoke_token("token_revoked");
+    parked.drop_tcp();
+    stand.site.until_tenant("globex", "parked", |tenant| tenant.state == "parked").await;
+    let silent = |tenant: &taut::seeing::status::TenantStatus| tenant.last_frame_seconds > Some(1.0);
+    for id in ["acme", "globex"] {
+        stand.site.until_tenant(id, "silent for a second", silent).await;
+    }
+
+    let (whole, _) = stand.site.worker.terminate().await.expect("it stops");
+    assert!(whole, "{}", stand.site.worker.log_tail());
+    parked.restore_token();
+    stand.site.start_connected(&[&stand.app, &parked]).await;
+    for id in ["acme", "globex"] {
+        let tenant = stand.site.until_tenant(id, "connected", |tenant| tenant.sockets == 1).await;
+        assert!(tenant.deaf_seconds.abs() < f64::EPSILON, "nobody wanted to hear: {tenant:?}");
+    }
 }

@@ -170,6 +170,8 @@ pub struct Status {
     pub last_frame: Option<Moment>,
     /// The last frame's wall-clock time, for the record that survives restarts.
     pub last_frame_at: Option<WallMs>,
+    /// Whether the tenant is meant to hear: neither paused nor parked. A drain leaves it as it was, for the next start.
+    pub wanted: bool,
     /// Set while the tenant should be connected and is not: when the silence began.
     pub deaf_since: Option<Moment>,
     /// Whether a first hello or a first lasting refusal has been seen (for `/readyz`).
@@ -205,6 +207,7 @@ impl Board {
                 num_connections: None,
                 last_frame: None,
                 last_frame_at: None,
+                wanted: false,
                 deaf_since: None,
                 settled: false,
                 routes_down: Vec::new(),

@@ -274,8 +274,10 @@ impl Tenant {
             self.deaf.lost(board.status().last_frame.unwrap_or(now));
         }
         let (sockets, deaf_since) = (self.line.sockets(), self.deaf.since());
+        let wanted = self.drain_by.is_none().then(|| self.line.is_wanted());
         board.update(|status| {
             status.sockets = sockets;
+            status.wanted = wanted.unwrap_or(status.wanted);
             status.deaf_since = deaf_since;
         });
     }
