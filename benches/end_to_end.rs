@@ -43,7 +43,7 @@ fn main() -> Result<(), Failure> {
 }
 
 async fn quick_handler(args: &Args) -> Outcome {
-    let mut table = Table::new(["quick handler", "delivered/s", "worker CPU", "CPU us per event"]);
+    let mut table = Table::new(["quick handler", "delivered/s", "worker CPU", "CPU µs per event"]);
     let loads = [("500 events/s", 500.0), ("2,000 events/s", 2_000.0), ("as fast as it goes", f64::INFINITY)];
     for (name, rate) in loads {
         let mut rounds = Vec::new();
@@ -51,7 +51,7 @@ async fn quick_handler(args: &Args) -> Outcome {
             rounds.push(deliver(args, rate).await?);
         }
         let middle = |what: fn(&Delivered) -> f64| median(rounds.iter().map(what).collect());
-        table.row([
+        table.row(&[
             name.to_owned(),
             grouped(middle(|seen| seen.per_second)),
             format!("{:.0} %", 100.0 * middle(|seen| seen.busy)),
@@ -78,7 +78,7 @@ async fn deliver(args: &Args, rate: f64) -> Outcome<Delivered> {
     let load = stage.sim.load(Load { time: Some(Duration::from_secs(args.seconds)), ..rated(rate) });
     load.finished().await;
     stage.until("deliveries", delivered + load.pushed(), Stage::delivered).await?;
-    let (took, delivered, cpu) = (began.elapsed(), stage.delivered() - delivered, client.cpu() - cpu);
+    let (took, delivered, cpu) = (began.elapsed(), stage.delivered() - delivered, client.cpu_since(cpu));
     client.stop().await?;
     Ok(Delivered {
         per_second: delivered as f64 / took.as_secs_f64(),
@@ -118,7 +118,7 @@ async fn slow_handler(args: &Args) -> Outcome {
         "acks/s, worst second",
         "delivered/s, median",
     ]);
-    table.row([
+    table.row(&[
         format!("answers after {} ms", args.slow_ms),
         grouped(args.slow_input),
         grouped(median(acks)),

@@ -52,9 +52,9 @@ async fn bench(args: &Args) -> Outcome {
         let slope = |what: fn(&Idle) -> u64| {
             format!("{:.1}", (what(&large) as f64 - what(&small) as f64) / f64::from(args.to - args.from))
         };
-        memory.row([name.to_owned(), slope(|idle| idle.hello_kib), slope(|idle| idle.used_kib)]);
+        memory.row(&[name.to_owned(), slope(|idle| idle.hello_kib), slope(|idle| idle.used_kib)]);
         let busy = |idle: &Idle| format!("{:.1}", idle.cpu_share * 1e3);
-        rest.row([name.to_owned(), busy(&small), busy(&large)]);
+        rest.row(&[name.to_owned(), busy(&small), busy(&large)]);
     }
     memory.print();
     rest.print();
@@ -81,7 +81,7 @@ async fn measure(kind: Kind, route: Route, args: &Args, tenants: u32) -> Outcome
     let hello_kib = client.resident_kib();
     let (began, cpu) = (Instant::now(), client.cpu());
     sleep(rest).await;
-    let cpu_share = (client.cpu() - cpu).as_secs_f64() / began.elapsed().as_secs_f64();
+    let cpu_share = client.cpu_since(cpu).as_secs_f64() / began.elapsed().as_secs_f64();
     let count = u64::from(tenants) * ENVELOPES_EACH;
     let load = stage.sim.load(Load { count: Some(count), time: None, ..steady(PER_SECOND, Duration::MAX) });
     load.finished().await;

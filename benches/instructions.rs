@@ -87,7 +87,7 @@ async fn bench(args: &Args) -> Outcome {
         let ratio = |place: usize| {
             yardsticks.get(place).map_or_else(String::new, |bare| format!("{:.2}", slope / bare))
         };
-        table.row([case.name().to_owned(), grouped(slope), ratio(0), ratio(1)]);
+        table.row(&[case.name().to_owned(), grouped(slope), ratio(0), ratio(1)]);
     }
     table.print();
     Ok(())

@@ -14,7 +14,7 @@ use super::stage::Stage;
 use super::{Failure, Outcome};
 
 /// How long a client may take to end; under valgrind a drain is slow.
-const STOP_MAX: Duration = Duration::from_secs(120);
+const STOP_MAX: Duration = Duration::from_mins(2);
 
 /// What serves the sockets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,10 +72,13 @@ impl Client {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).kill_on_drop(true);
         let child = command.spawn()?;
         let pid = child.id().ok_or("the client ended at once")?;
-        let client = Self { child, pid, counts };
-        match stage.connected().await {
-            Ok(()) => Ok(client),
-            Err(error) => Err(format!("{error}; {}", log_tail(stage)).into()),
+        let mut client = Self { child, pid, counts };
+        tokio::select! {
+            connected = stage.connected() => match connected {
+                Ok(()) => Ok(client),
+                Err(error) => Err(format!("{error}; {}", log_tail(stage)).into()),
+            },
+            status = client.child.wait() => Err(format!("the client ended with {}; {}", status?, log_tail(stage)).into()),
         }
     }
 
@@ -87,6 +90,11 @@ impl Client {
     /// Resident memory, in KiB.
     pub(crate) fn resident_kib(&self) -> u64 {
         process::resident_kib(self.pid)
+    }
+
+    /// Processor time since an earlier reading.
+    pub(crate) fn cpu_since(&self, earlier: Duration) -> Duration {
+        self.cpu().saturating_sub(earlier)
     }
 
     /// SIGTERM, and the orderly end.
