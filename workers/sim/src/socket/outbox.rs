@@ -78,6 +78,11 @@ impl Outbox {
         std::mem::swap(&mut self.bytes, spare);
     }
 
+    /// Moves the bytes behind those that are on their way already.
+    pub(super) fn append_bytes(&mut self, to: &mut BytesMut) {
+        to.unsplit(self.bytes.split());
+    }
+
     pub(super) fn take_commands(&mut self, into: &mut VecDeque<Command>) {
         into.append(&mut self.commands);
     }

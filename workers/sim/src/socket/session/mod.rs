@@ -284,10 +284,12 @@ impl Session {
         match style {
             CloseStyle::Frame(code) => {
                 if self.phase == Phase::Open {
+                    // From here on nothing is handed to this socket; what was, still goes out before the close.
+                    self.app.leave(&self.sim, &self.connection, true);
+                    self.connection.outbox.lock().append_bytes(&mut self.outgoing);
                     frame::put_close(&mut self.outgoing, code);
                     self.phase = Phase::CloseSent;
                     self.timers.linger = Some(Instant::now() + CLOSE_LINGER);
-                    self.app.leave(&self.sim, &self.connection, true);
                 }
                 None
             }
