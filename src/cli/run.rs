@@ -30,10 +30,22 @@ pub(super) fn run(args: &RunArgs) -> Outcome {
     let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
     crate::logging::init(&loaded.config.log, terminal)
         .map_err(|error| Failure::refused(error.to_string()))?;
+    refuse_core_dumps();
     warn_all(&loaded);
     match daemon::run_to_end(loaded)? {
         RunEnd::Drained => Ok(ExitCode::SUCCESS),
         RunEnd::Failed => Ok(ExitCode::FAILURE),
+    }
+}
+
+/// Secrets are in memory: neither a crash nor a debugger of the same user may copy it to a file.
+fn refuse_core_dumps() {
+    use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    let refused =
+        setrlimit(Resource::Core, none).and_then(|()| set_dumpable_behavior(DumpableBehavior::NotDumpable));
+    if let Err(error) = refused {
+        tracing::warn!(%error, "core dumps could not be switched off: a crash may write secrets to a file");
     }
 }
 
