@@ -2,7 +2,8 @@
 
 mod support;
 
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use support::tools::{assert_absent, file_with, taut, taut_with};
@@ -148,6 +149,34 @@ async fn at_level_debug() {
 #[tokio::test(flavor = "multi_thread")]
 async fn at_level_trace() {
     nothing_comes_out("trace").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_kept_is_readable_by_its_owner_alone_and_a_crash_leaves_no_copy() {
+    let mut site = Site::new("").await;
+    let handler = echo("acme").await;
+    let app = site.add_simple(1, "acme", &handler.url());
+    site.start_connected(&[&app]).await;
+    app.push(event(&app, 1));
+    assert!(handler.wait_until(SOON, |totals| totals.keys == 1).await);
+    let id = site.worker.id().expect("it runs");
+    let limits = std::fs::read_to_string(format!("/proc/{id}/limits")).expect("it runs");
+    let core = limits.lines().find_map(|line| line.strip_prefix("Max core file size")).expect("a limit");
+    assert_eq!(core.split_whitespace().take(2).collect::<Vec<_>>(), ["0", "0"]);
+    for path in
+        every_file(&site.dir.path().join("store")).into_iter().chain([site.dir.path().join("admin.sock")])
+    {
+        let mode = std::fs::metadata(&path).expect("it is there").permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{} has mode {mode:o}", path.display());
+    }
+}
+
+/// A directory and everything below it.
+fn every_file(directory: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(directory).expect("the directory is readable");
+    let paths = entries.map(|entry| entry.expect("an entry").path());
+    let below = paths.flat_map(|path| if path.is_dir() { every_file(&path) } else { vec![path] });
+    std::iter::once(directory.to_owned()).chain(below).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]

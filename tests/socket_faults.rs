@@ -7,7 +7,7 @@ use std::time::Duration;
 use support::tools::reckon;
 use support::{SOON, Site, connected, echo};
 use taut_sim::{
-    AckOutcome, Act, AppHandle, EchoHandler, Load, OpenFailure, Push, Sample, Switches, UpgradeFailure,
+    AckOutcome, Act, AppHandle, EchoHandler, Load, OpenFailure, Push, Sample, Shape, Switches, UpgradeFailure,
 };
 use uuid::Uuid;
 
@@ -248,4 +248,14 @@ async fn a_duplicate_is_acked_and_not_delivered_again() {
     assert!(matches!(outcome, AckOutcome::Acked { .. }), "{outcome:?}");
     site.until_tenant("acme", "known over the restart", |tenant| tenant.duplicates == 1).await;
     assert_eq!(stand.handler.answered("Ev0TWICE"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_in_pieces_is_one_envelope() {
+    let stand = Stand::new("").await;
+    stand.acked(Push::from(Sample::Message).shaped(Shape::Fragments(7))).await;
+    stand.app.act(&Act::Drip { bytes: 64, every: Duration::from_millis(1) });
+    stand.acked(Sample::Message).await;
+    stand.app.resume();
+    assert!(stand.handler.wait_until(SOON, |totals| totals.keys == 2).await);
 }
