@@ -134,7 +134,6 @@ impl Daemon {
 /// # Errors
 /// If it cannot start.
 pub fn run_to_end(loaded: Loaded) -> Result<RunEnd, Failure> {
-    forbid_core_dumps();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("taut")
@@ -149,12 +148,4 @@ pub fn run_to_end(loaded: Loaded) -> Result<RunEnd, Failure> {
     // Nothing that matters is left on the runtime; a handler that never answers must not hold the exit.
     runtime.shutdown_background();
     Ok(end)
-}
-
-/// Memory holds secrets: no core file of it, and no other process of this user may read it.
-fn forbid_core_dumps() {
-    use rustix::process::{DumpableBehavior, set_dumpable_behavior};
-    if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
-        tracing::warn!(%error, "core dumps could not be switched off");
-    }
 }
