@@ -6,12 +6,14 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use taut_core::log::{Append, DeadLetter, DeadLetters, Log, NewEntry, Registry};
 use taut_core::order::OrderKeys;
-use taut_core::{Envelope, RouteBits, RouteName, Seq, TenantId};
+use taut_core::{Clock, Envelope, RouteBits, RouteName, Seq, TenantId};
 
 use super::LetterPick;
 
-/// Dead letters read or moved in one step.
+/// Most dead letters read or replayed in one step.
 const PAGE: usize = 256;
+/// Most bytes of frames that are replayed in one step, but for a single longer one.
+const BATCH_BYTES_MAX: u64 = 4 << 20;
 
 /// A dead letter as `taut deadletter show` prints it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -31,6 +33,8 @@ pub struct Letters {
     pub dead: Arc<dyn DeadLetters>,
     /// The numbers of routes.
     pub registry: Arc<dyn Registry>,
+    /// Time, from which a replayed envelope's age counts.
+    pub clock: Arc<dyn Clock>,
 }
 
 impl Letters {
@@ -72,42 +76,69 @@ impl Letters {
     /// Puts the picked dead letters back into the log for the routes they failed at, and says how many.
     ///
     /// Each leaves the dead letters only after the log holds it durably: a crash between may deliver twice, never lose.
+    /// Their age starts anew: one that died of it would die again before the handler's first answer.
     ///
     /// # Errors
-    /// A sentence for the person who asked; what was moved before it stays moved.
+    /// A sentence for the person who asked. If a route is missing nothing was moved, else what it says.
     pub async fn replay(&self, pick: &LetterPick, configured: &[RouteName]) -> Result<u64, String> {
+        let picked = self.picked(pick)?;
+        let Some(first) = picked.first() else { return Ok(0) };
+        let numbers = self.registry.route_numbers(&first.tenant, configured)?.current;
+        let number_of = |letter: &DeadLetter| {
+            let place = configured.iter().position(|name| *name == letter.route)?;
+            numbers.get(place).copied()
+        };
+        if let Some(lost) = picked.iter().find(|letter| number_of(letter).is_none()) {
+            return Err(format!(
+                "dead letter {} of {}: its route `{}` is not configured any more; configure it again or drop the letter",
+                lost.seq, lost.tenant, lost.route
+            ));
+        }
         let mut moved = 0;
-        for letter in self.picked(pick)? {
-            moved += u64::from(self.replay_one(letter, configured).await?);
+        let mut rest = picked.as_slice();
+        while !rest.is_empty() {
+            let (batch, others) = rest.split_at(batch_len(rest));
+            rest = others;
+            moved += self
+                .replay_batch(batch, number_of)
+                .await
+                .map_err(|error| format!("{error}; {moved} of {} were replayed before", picked.len()))?;
         }
         Ok(moved)
     }
 
-    async fn replay_one(&self, letter: DeadLetter, configured: &[RouteName]) -> Result<bool, String> {
-        let Some(number) = self.number_of(&letter, configured)? else {
-            return Err(format!(
-                "dead letter {} of {}: its route `{}` is not configured any more; configure it again or drop the letter",
-                letter.seq, letter.tenant, letter.route
-            ));
-        };
-        let found =
-            self.dead.get(&letter.tenant, letter.seq, &letter.route).map_err(|error| error.to_string())?;
-        let Some((letter, frame)) = found else { return Ok(false) };
-        match self.log.append(vec![self.entry(&letter, frame, number)]).await.first() {
-            Some(Append::Stored(_) | Append::Duplicate(_)) => {}
-            Some(Append::Full(reason)) => {
-                return Err(format!(
-                    "the queue of {} is full ({}): nothing more was replayed",
-                    letter.tenant,
-                    reason.name()
-                ));
-            }
-            Some(Append::Unavailable) | None => {
-                return Err("the store cannot write just now: nothing more was replayed".into());
+    async fn replay_batch(
+        &self,
+        letters: &[DeadLetter],
+        number_of: impl Fn(&DeadLetter) -> Option<u8>,
+    ) -> Result<u64, String> {
+        let mut keys = Vec::with_capacity(letters.len());
+        let mut entries = Vec::with_capacity(letters.len());
+        for letter in letters {
+            let found = self
+                .dead
+                .get(&letter.tenant, letter.seq, &letter.route)
+                .map_err(|error| error.to_string())?;
+            // One that a person dropped meanwhile is gone.
+            if let (Some((letter, frame)), Some(number)) = (found, number_of(letter)) {
+                entries.push(self.entry(&letter, frame, number));
+                keys.push(key_of(letter));
             }
         }
-        self.dead.remove(&[key_of(letter)]).map_err(|error| error.to_string())?;
-        Ok(true)
+        let answers = self.log.append(entries).await;
+        let refused = answers.iter().find(|answer| !is_durable(**answer)).copied();
+        let mut durable = answers.into_iter().map(is_durable);
+        keys.retain(|_| durable.next().unwrap_or(false));
+        let moved = self.dead.remove(&keys).map_err(|error| error.to_string())?;
+        match refused {
+            None | Some(Append::Stored(_) | Append::Duplicate(_)) => Ok(moved),
+            Some(Append::Full(reason)) => {
+                Err(format!("the tenant's queue is full ({}) after {moved} of a batch", reason.name()))
+            }
+            Some(Append::Unavailable) => {
+                Err(format!("the store cannot write just now, after {moved} of a batch"))
+            }
+        }
     }
 
     fn entry(&self, letter: &DeadLetter, frame: Bytes, number: u8) -> NewEntry {
@@ -122,13 +153,8 @@ impl Letters {
             order,
             routes: RouteBits::one(number),
             answering: RouteBits::NONE,
-            received_at: letter.received_at,
+            received_at: self.clock.wall(),
         }
-    }
-
-    fn number_of(&self, letter: &DeadLetter, configured: &[RouteName]) -> Result<Option<u8>, String> {
-        let Some(place) = configured.iter().position(|name| *name == letter.route) else { return Ok(None) };
-        Ok(self.registry.route_numbers(&letter.tenant, configured)?.current.get(place).copied())
     }
 
     fn picked(&self, pick: &LetterPick) -> Result<Vec<DeadLetter>, String> {
@@ -150,4 +176,75 @@ impl Letters {
 
 fn key_of(letter: DeadLetter) -> (TenantId, Seq, RouteName) {
     (letter.tenant, letter.seq, letter.route)
+}
+
+/// How many of these are replayed in one step: at least one.
+fn batch_len(letters: &[DeadLetter]) -> usize {
+    let mut bytes = 0;
+    let fits = letters.iter().take(PAGE).take_while(|letter| {
+        bytes += u64::from(letter.bytes);
+        bytes <= BATCH_BYTES_MAX
+    });
+    fits.count().max(1)
+}
+
+const fn is_durable(answer: Append) -> bool {
+    matches!(answer, Append::Stored(_) | Append::Duplicate(_))
+}
+
+#[cfg(test)]
+mod tests {
+    use taut_core::log::DeadReason;
+    use taut_core::{Kind, WallMs};
+    use taut_net::clock::BootClock;
+    use taut_store::{DiskOptions, DiskStore};
+
+    use super::*;
+
+    fn letter(seq: u64, route: &RouteName) -> (DeadLetter, Bytes) {
+        let frame = Bytes::from(format!(r#"{{"envelope_id":"e-{seq}","type":"events_api","payload":{{}}}}"#));
+        let letter = DeadLetter {
+            tenant: TenantId::new("acme").expect("a tenant id"),
+            seq: Seq(seq),
+            route: route.clone(),
+            kind: Kind::EventsApi,
+            reason: DeadReason::AgeMax,
+            received_at: WallMs(1),
+            died_at: WallMs(2),
+            attempts: Vec::new(),
+            bytes: u32::try_from(frame.len()).expect("a short frame"),
+        };
+        (letter, frame)
+    }
+
+    #[tokio::test]
+    async fn a_replayed_envelope_starts_its_life_anew() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let clock: Arc<dyn Clock> = Arc::new(BootClock);
+        let (store, _) =
+            DiskStore::open(&DiskOptions::new(directory.path()), Arc::clone(&clock)).expect("a store");
+        let (bot, gone) = (RouteName::new("bot").expect("a name"), RouteName::new("gone").expect("a name"));
+        let letters: Vec<_> = (1..=600).map(|seq| letter(seq, &bot)).chain([letter(601, &gone)]).collect();
+        store.put(letters).expect("there is room");
+        let shared = Arc::new(store.clone());
+        let desk =
+            Letters { log: shared.clone(), dead: shared.clone(), registry: shared, clock: clock.clone() };
+        let pick = |route: Option<&str>| LetterPick {
+            tenant: "acme".into(),
+            seq: None,
+            route: route.map(ToOwned::to_owned),
+        };
+
+        let configured = [bot];
+        let refusal = desk.replay(&pick(None), &configured).await.expect_err("a route is missing");
+        assert!(refusal.contains("gone"), "{refusal}");
+        let tenant = TenantId::new("acme").expect("a tenant id");
+        assert_eq!(store.backlog(&tenant, Seq(0), 1).len(), 0, "nothing was moved");
+
+        assert_eq!(desk.replay(&pick(Some("bot")), &configured).await, Ok(600));
+        let backlog = store.backlog(&tenant, Seq(0), 1000);
+        assert_eq!(backlog.len(), 600);
+        assert!(backlog.iter().all(|entry| entry.received_at > WallMs(2)), "{:?}", backlog[0]);
+        assert_eq!(DeadLetters::stats(&store, &tenant).count, 1);
+    }
 }

@@ -164,7 +164,9 @@ async fn replay(State(admin): State<Admin>, Json(pick): Json<LetterPick>) -> Res
     let tenant = tenant_id(&pick.tenant)?;
     let (routes, _) =
         admin.control.routes(&tenant).ok_or_else(|| refused(format!("there is no tenant {tenant}")))?;
-    let count = admin.letters.replay(&pick, &routes).await.map_err(refused)?;
+    // Reading dead letters blocks on the disk.
+    let runtime = tokio::runtime::Handle::current();
+    let count = blocking(move || runtime.block_on(admin.letters.replay(&pick, &routes))).await?;
     tracing::info!(%tenant, count, "dead letters replayed by an operator");
     Ok(Json(Changed { count }))
 }

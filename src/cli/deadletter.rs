@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use taut_core::log::DeadLetter;
-use taut_core::{RouteName, Seq, TenantId};
+use taut_core::{Clock, RouteName, Seq, TenantId};
 
 use super::operate::{print_json, worker};
 use super::{Failure, Outcome, WorkerArgs, environment};
@@ -198,9 +198,8 @@ async fn discard(args: PickArgs) -> Outcome {
 fn offline(args: &StoreArgs) -> Result<(Letters, taut_core::config::Config), Failure> {
     let environment = environment();
     let loaded = config::load(&args.worker.config, &environment).map_err(Failure::refused)?;
-    let clock = Arc::new(taut_net::clock::BootClock);
-    let store = crate::daemon::open_store(&loaded.config, &environment, clock)?.0;
-    let letters =
-        Letters { log: Arc::new(store.clone()), dead: Arc::new(store.clone()), registry: Arc::new(store) };
+    let clock: Arc<dyn Clock> = Arc::new(taut_net::clock::BootClock);
+    let store = Arc::new(crate::daemon::open_store(&loaded.config, &environment, Arc::clone(&clock))?.0);
+    let letters = Letters { log: store.clone(), dead: store.clone(), registry: store, clock };
     Ok((letters, loaded.config))
 }

@@ -83,11 +83,17 @@ pub(super) async fn build(loaded: Loaded) -> Result<Daemon, String> {
     let stop = CancellationToken::new();
     let shared = Arc::new(way_out(&config, loaded.base_dir, &store, &clock)?);
     let fleet = Arc::new(tenants(&shared, &config.tenants, &seen, &background));
+    warn_of_the_unconfigured(&*log, &seen);
     let drain_asked = fleet.drain_asked();
 
     let views =
         Views { seen: seen.clone(), recorder: recorder.clone(), draining: Arc::new(AtomicBool::new(false)) };
-    let letters = Letters { log, dead: Arc::new(store.clone()), registry: Arc::new(store.clone()) };
+    let letters = Letters {
+        log,
+        dead: Arc::new(store.clone()),
+        registry: Arc::new(store.clone()),
+        clock: Arc::clone(&clock),
+    };
     let control = Admin { views: views.clone(), letters, control: Arc::clone(&fleet) as _ };
     // The listeners' end leaves the data path alone: it is logged where they are served.
     background.spawn(admin::serve(admin_listener, control, stop.clone()));
@@ -212,6 +218,17 @@ fn tenants(shared: &Arc<Shared>, configs: &[TenantConfig], seen: &Seen, tasks: &
         handles.insert(config.id.clone(), handle);
     }
     Fleet::new(handles, CancellationToken::new())
+}
+
+/// What is stored for a tenant that is configured no more waits for its return, and takes room: nobody else tells.
+fn warn_of_the_unconfigured(log: &dyn Log, seen: &Seen) {
+    for tenant in log.tenants().iter().filter(|tenant| seen.board(tenant).is_none()) {
+        let backlog = log.stats(tenant);
+        tracing::warn!(
+            %tenant, envelopes = backlog.envelopes, bytes = backlog.bytes,
+            "the log holds acked envelopes of a tenant that is not configured: configure it again to deliver them"
+        );
+    }
 }
 
 fn limits(config: &Config) -> QueueLimits {
