@@ -29,6 +29,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{RouteOrder, TenantOrder};
+use crate::causes::with_causes;
 use crate::facts;
 use crate::fleet::Apps;
 
@@ -265,7 +266,7 @@ impl Supervisor {
             let resolved = taut_vault::resolve(reference, &self.shared.secrets_base)
                 .map_err(|error| Reason::new("secret_missing", format!("{key}: {error}")))?;
             if let Some(warning) = &resolved.warning {
-                tracing::warn!(tenant = %self.config.id, secret = key, "{warning}");
+                tracing::warn!(tenant = %self.config.id, which = key, "{warning}");
             }
             ages.extend(resolved.set_at.map(|set_at| (key, set_at)));
             Ok(resolved.secret)
@@ -305,7 +306,7 @@ impl Supervisor {
             metrics: shared.delivery_metrics.clone(),
             loopback_response_urls: shared.loopback_response_urls,
         });
-        let delivery = delivery.map_err(|error| Reason::new("route", error.to_string()))?;
+        let delivery = delivery.map_err(|error| Reason::new("route", with_causes(&error)))?;
         if self.paused {
             self.pause_routes(&delivery);
         }

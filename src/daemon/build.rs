@@ -22,6 +22,7 @@ use tokio_util::task::TaskTracker;
 use super::{Daemon, upkeep};
 use crate::admin::letters::Letters;
 use crate::admin::server::{self as admin, Admin};
+use crate::causes::with_causes;
 use crate::cli::environment;
 use crate::config::Loaded;
 use crate::fleet::{Apps, Fleet};
@@ -133,6 +134,7 @@ fn about(
     let host = || rustix::system::uname().nodename().to_string_lossy().into_owned();
     Ok(About {
         worker: config.worker.name.clone().unwrap_or_else(host),
+        durability_word: "disk",
         durability: DURABILITY,
         store_path: paths::store(config, environment)?.display().to_string(),
         recovery: words(recovery),
@@ -149,18 +151,6 @@ fn words(recovery: &RecoveryReport) -> String {
         recovery.torn_bytes,
         recovery.damaged.len()
     )
-}
-
-/// An error with everything that caused it.
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        cause = inner.source();
-    }
-    text
 }
 
 fn way_out(

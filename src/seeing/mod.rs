@@ -32,6 +32,8 @@ pub struct Seen {
 pub struct About {
     /// The worker's name.
     pub worker: String,
+    /// The store's durability setting in one word, for `taut_build_info`.
+    pub durability_word: &'static str,
     /// What an ack survives, in words.
     pub durability: &'static str,
     /// The store's directory.

@@ -85,7 +85,7 @@ impl Page {
     fn worker(&mut self, seen: &Seen) {
         let store = seen.log.store_stats();
         self.head(&metric::BUILD_INFO);
-        let (version, durability) = (env!("CARGO_PKG_VERSION"), seen.about.durability);
+        let (version, durability) = (env!("CARGO_PKG_VERSION"), seen.about.durability_word);
         self.line(format_args!("taut_build_info{{version=\"{version}\",durability=\"{durability}\"}} 1"));
         self.head(&metric::STORE_BYTES);
         self.line(format_args!("{} {}", metric::STORE_BYTES.name, store.disk_bytes));

@@ -6,9 +6,10 @@ use taut_core::config::{
     Environment, LateAnswer, RouteConfig, RouteMatch, SecretRef, Span, Target, TenantConfig,
 };
 use taut_core::order::Order;
+use taut_delivery::allow::AllowHosts;
 
 use super::Checker;
-use super::net::{Url, is_allowed};
+use super::net::Url;
 
 /// Most routes of one tenant: an envelope's record carries one bit each.
 const ROUTES_MAX: usize = 64;
@@ -120,14 +121,16 @@ fn check_routes(tenant: &str, routes: &[RouteConfig], allow_hosts: &[String], ch
 }
 
 fn check_target(key: &str, url: &str, allow_hosts: &[String], checker: &mut Checker<'_>) {
-    match Url::parse(url) {
-        Err(rule) => checker.require(false, key, url, rule),
-        Ok(parsed) => {
-            let rule =
-                format!("must be a host that delivery.allow_hosts ({}) lets through", allow_hosts.join(", "));
-            checker.relate(is_allowed(&parsed.host, allow_hosts), key, url, "delivery.allow_hosts", rule);
-        }
+    if let Err(rule) = Url::parse(url) {
+        checker.require(false, key, url, rule);
+        return;
     }
+    // What cannot be parsed is a breach of its own; the rest is judged as at the tenant's start.
+    let readable = |entry: &&String| AllowHosts::parse(std::slice::from_ref(*entry)).is_ok();
+    let entries: Vec<_> = allow_hosts.iter().filter(readable).cloned().collect();
+    let allowed = AllowHosts::parse(&entries).is_ok_and(|hosts| hosts.check(url).is_ok());
+    let rule = format!("must be a host that delivery.allow_hosts ({}) lets through", allow_hosts.join(", "));
+    checker.relate(allowed, key, url, "delivery.allow_hosts", rule);
 }
 
 fn check_match(route: &str, matching: &RouteMatch, checker: &mut Checker<'_>) {
