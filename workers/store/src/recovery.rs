@@ -24,6 +24,9 @@ mod survey;
 use builder::Builder;
 pub(crate) use survey::Survey;
 
+/// What is written again at once.
+const WRITE_AGAIN_BYTES: usize = 64 << 10;
+
 /// What opening the store found.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct RecoveryReport {
@@ -122,14 +125,34 @@ pub(crate) fn recover(
         retire(storage, *entry.key());
         entry.remove();
     }
-    // The process before may have ended between a write and its sync. What was read here counts as durable from now
-    // on, a copy of it is acked as known, and only the last segment was not synced when the next one began.
     if let Some((number, last)) = kept.last_key_value() {
-        last.file.sync().map_err(|source| RecoveryError::Sync { segment: *number, source })?;
+        let proven = builder.synced_to();
+        let from = if proven.segment == *number { u64::from(proven.offset) } else { 0 };
+        write_again(last, from).map_err(|source| RecoveryError::Sync { segment: *number, source })?;
     }
     let end = kept.last_key_value().map(|(number, segment)| Place::new(*number, segment.used));
     builder.settle_bad_ranges(storage, &kept);
     Ok(builder.finish(kept, survey.last_number, end))
+}
+
+/// Makes durable what was read from the last segment, from the last place that is proven to be.
+///
+/// The process before may have ended between a write and its sync, or after a sync that failed; then the kernel takes
+/// the bytes for written, and another sync alone would do nothing. What was read counts as durable from now on: a copy
+/// of it is acked as known. Older segments were synced before a younger one was begun.
+fn write_again(segment: &Segment, from: u64) -> io::Result<()> {
+    let mut buffer = vec![0; WRITE_AGAIN_BYTES];
+    let mut at = from;
+    while at < segment.used {
+        let left = usize::try_from(segment.used - at).unwrap_or(usize::MAX);
+        let chunk = &mut buffer[..left.min(WRITE_AGAIN_BYTES)];
+        // What cannot be read was not recovered.
+        if segment.file.read_at(chunk, at).is_ok() {
+            segment.file.write_at(chunk, at)?;
+        }
+        at += chunk.len() as u64;
+    }
+    segment.file.sync()
 }
 
 fn retire(storage: &dyn Storage, number: u32) {

@@ -55,6 +55,11 @@ impl Builder {
         }
     }
 
+    /// Everything before this is proven to have been durable.
+    pub(super) const fn synced_to(&self) -> Place {
+        self.synced_to
+    }
+
     /// Segments go oldest first, so one that is named as a predecessor and missing in the middle is damage.
     pub(super) fn missing_segments(&mut self, survey: &Survey) {
         let lowest = survey.segments.keys().next().copied().unwrap_or(0);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -31,10 +32,13 @@ struct State {
     fault: Option<Fault>,
 }
 
+/// A file as the kernel has it: a failed sync leaves what was written in its cache, marked as if it were on disk.
 #[derive(Clone, Default)]
 struct Content {
     durable: Vec<u8>,
     seen: Vec<u8>,
+    /// Written since the last sync, good or bad.
+    dirty: Vec<Range<usize>>,
 }
 
 #[derive(Clone, Default)]
@@ -77,7 +81,7 @@ impl FaultyDisk {
                     old.copy_from_slice(new);
                 }
             }
-            files.insert(*number, Content { durable: bytes.clone(), seen: bytes });
+            files.insert(*number, Content { durable: bytes.clone(), seen: bytes, dirty: Vec::new() });
         }
         let state = State { files, ..State::default() };
         Self { state: Arc::new(Mutex::new(state)), segment_bytes: self.segment_bytes }
@@ -95,7 +99,7 @@ impl FaultyDisk {
         let state = self.state.lock();
         let mut files = state.files.iter().map(|(number, content)| (*number, content.seen.clone())).collect();
         change(&mut files);
-        let content = |bytes: Vec<u8>| Content { durable: bytes.clone(), seen: bytes };
+        let content = |bytes: Vec<u8>| Content { durable: bytes.clone(), seen: bytes, dirty: Vec::new() };
         let files = files.into_iter().map(|(number, bytes)| (number, content(bytes))).collect();
         let state = State { files, ..State::default() };
         Self { state: Arc::new(Mutex::new(state)), segment_bytes: self.segment_bytes }
@@ -139,6 +143,7 @@ impl Storage for FaultyDisk {
         }
         let size = usize::try_from(bytes.max(self.segment_bytes)).unwrap();
         let mut content = state.spares.pop().unwrap_or_default();
+        content.dirty.clear();
         content.durable.resize(size.max(content.durable.len()), 0);
         content.seen.resize(size.max(content.seen.len()), 0);
         assert!(state.files.insert(number, content).is_none(), "a number is used once");
@@ -200,15 +205,22 @@ impl SegmentFile for FaultyFile {
         if outcome.is_ok() || torn {
             let end = start + bytes.len();
             content.seen.get_mut(start..end).ok_or(io::ErrorKind::StorageFull)?.copy_from_slice(bytes);
+            content.dirty.push(start..end);
         }
         outcome
     }
 
     fn sync(&self) -> io::Result<()> {
         let mut state = self.disk.state.lock();
-        state.operate()?;
+        let outcome = state.operate();
         let content = state.files.get_mut(&self.number).ok_or(io::ErrorKind::NotFound)?;
-        content.durable = content.seen.clone();
+        let dirty = std::mem::take(&mut content.dirty);
+        outcome?;
+        for range in dirty {
+            let end = range.end.min(content.seen.len());
+            let range = range.start.min(end)..end;
+            content.durable[range.clone()].copy_from_slice(&content.seen[range]);
+        }
         Ok(())
     }
 
