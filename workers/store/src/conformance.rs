@@ -389,7 +389,7 @@ fn a_panicking_subscriber_harms_nobody(engine: &dyn Engine) {
     (opened.close)();
 }
 
-fn letter(name: &str, seq: u64, route: &str, died_at: u64) -> (DeadLetter, Bytes) {
+pub(crate) fn letter(name: &str, seq: u64, route: &str, died_at: u64) -> (DeadLetter, Bytes) {
     let letter = DeadLetter {
         tenant: tenant(name),
         seq: Seq(seq),

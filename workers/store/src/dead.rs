@@ -19,6 +19,8 @@ pub(crate) struct DeadLetterBox {
     clock: Arc<dyn Clock>,
     meters: Arc<Meters>,
     bytes_max: u64,
+    /// Above every seq that was among them at the opening.
+    seq_floor: u64,
     /// Held by whoever adds, over the transaction: two callers cannot both take the last room.
     adding: Mutex<()>,
     /// Held for memory work only.
@@ -61,16 +63,24 @@ impl DeadLetterBox {
         bytes_max: u64,
     ) -> Result<Self, redb::Error> {
         let mut totals = Totals::default();
+        let mut seq_floor = 0;
         database.read(|txn| {
             for row in txn.open_table(LETTERS)?.range::<(&str, u64, &str)>(..)? {
                 let (key, value) = row?;
+                seq_floor = seq_floor.max(key.value().1.saturating_add(1));
                 if let Ok(tenant) = TenantId::new(key.value().0) {
                     totals.add(&tenant, u64::from(value.value().0));
                 }
             }
             Ok(())
         })?;
-        Ok(Self { database, clock, meters, bytes_max, adding: Mutex::new(()), totals: Mutex::new(totals) })
+        let (adding, totals) = (Mutex::new(()), Mutex::new(totals));
+        Ok(Self { database, clock, meters, bytes_max, seq_floor, adding, totals })
+    }
+
+    /// The least seq that a log without memory may give out: a letter whose key is taken would count as kept.
+    pub(crate) const fn seq_floor(&self) -> u64 {
+        self.seq_floor
     }
 
     /// Bytes of frames that still fit.

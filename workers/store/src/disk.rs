@@ -63,7 +63,7 @@ impl DiskStore {
         make_private_dir(&options.path).map_err(directory)?;
         refuse_network(&options.path)?;
         let lock = lock(&options.path)?;
-        let segment_bytes = options.segment_bytes.clamp(4 << 10, 1 << 30);
+        let segment_bytes = segment_bytes(options);
         let storage = Directory::open(&options.path, segment_bytes).map_err(directory)?;
         Self::open_on(options, Arc::new(storage), clock, Some(lock))
     }
@@ -103,6 +103,7 @@ impl DiskStore {
             total_bytes_max: options.total_bytes_max,
         };
         let mut recovered = recovery::recover(&*storage, survey, situation).map_err(recovery)?;
+        recovered.next_seq = recovered.next_seq.max(dead_letters.seq_floor());
 
         let setting = Setting {
             storage: storage.clone(),
@@ -110,7 +111,7 @@ impl DiskStore {
             meters: meters.clone(),
             store: identity.store,
             epoch: identity.epoch,
-            segment_bytes: options.segment_bytes,
+            segment_bytes: segment_bytes(options),
         };
         let write = |source| OpenError::Write { path: path.clone(), source };
         let tail = begin_log(setting, &mut recovered).map_err(write)?;
@@ -221,6 +222,11 @@ fn tell(report: &RecoveryReport, epoch: u64) {
         damaged = report.damaged.len(),
         "store opened"
     );
+}
+
+/// Places inside a segment have 32 bits.
+fn segment_bytes(options: &DiskOptions) -> u64 {
+    options.segment_bytes.clamp(4 << 10, 1 << 30)
 }
 
 /// Begins this opening's first segment, and logs what recovery decided.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::executor::block_on;
 use proptest::prelude::*;
-use taut_core::log::{Append, Change, Log, LogError, Outcome};
+use taut_core::log::{Append, Change, DeadLetters, Log, LogError, Outcome};
 use taut_core::{Clock, RouteBits, Seq, WallMs};
 
 use super::crash::{SEGMENT_BYTES, open};
@@ -291,4 +291,27 @@ fn a_segment_of_another_store_or_format_is_refused() {
         bytes[60..64].copy_from_slice(&crc.to_le_bytes());
     });
     assert!(matches!(Survey::new(&newer), Err(recovery::RecoveryError::Version { found: 2, .. })));
+}
+
+#[test]
+fn a_log_that_was_taken_away_gives_no_seq_a_dead_letter_has() {
+    let clock = Arc::new(ManualClock::default());
+    let directory = scratch();
+    let (store, _) = open(&FaultyDisk::new(SEGMENT_BYTES), &directory, &clock).expect("a fresh store");
+    let last =
+        match block_on(store.append((0..5).map(|n| event("acme", &n.to_string(), clock.wall())).collect()))
+            .last()
+        {
+            Some(Append::Stored(seq)) => *seq,
+            other => panic!("{other:?}"),
+        };
+    store.put(vec![crate::conformance::letter("acme", last.0, "bot", 5)]).expect("there is room");
+    store.close();
+    let (store, _) = open(&FaultyDisk::new(SEGMENT_BYTES), &directory, &clock).expect("without its segments");
+    let fresh = block_on(store.append(vec![event("acme", "new", clock.wall())]));
+    assert!(
+        matches!(fresh[0], Append::Stored(seq) if seq > last),
+        "{fresh:?}: its dead letter would be taken for kept"
+    );
+    store.close();
 }
