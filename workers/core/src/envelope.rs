@@ -1,12 +1,14 @@
 //! What Slack sends over a socket, parsed only as far as routing needs; payloads stay the bytes they were.
 
+mod fields;
+
 use std::borrow::Cow;
 use std::ops::Range;
 
 use bytes::Bytes;
-use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use self::fields::raw_fields;
 use crate::{DedupKey, Kind};
 
 /// Longest envelope id taut acks, in bytes. Slack sends UUIDs of 36.
@@ -70,28 +72,19 @@ pub struct Envelope {
     pub dedup_text: String,
 }
 
-#[derive(Deserialize)]
-struct RawFrame<'a> {
-    #[serde(borrow, rename = "type")]
-    frame_type: Option<&'a RawValue>,
-    #[serde(borrow)]
-    envelope_id: Option<&'a RawValue>,
-    #[serde(borrow)]
-    payload: Option<&'a RawValue>,
-    #[serde(borrow)]
-    accepts_response_payload: Option<&'a RawValue>,
-    #[serde(borrow)]
-    retry_attempt: Option<&'a RawValue>,
-    #[serde(borrow)]
-    retry_reason: Option<&'a RawValue>,
-    #[serde(borrow)]
-    reason: Option<&'a RawValue>,
-    #[serde(borrow)]
-    num_connections: Option<&'a RawValue>,
-    #[serde(borrow)]
-    connection_info: Option<&'a RawValue>,
-    #[serde(borrow)]
-    debug_info: Option<&'a RawValue>,
+raw_fields! {
+    struct RawFrame {
+        frame_type = "type",
+        envelope_id = "envelope_id",
+        payload = "payload",
+        accepts_response_payload = "accepts_response_payload",
+        retry_attempt = "retry_attempt",
+        retry_reason = "retry_reason",
+        reason = "reason",
+        num_connections = "num_connections",
+        connection_info = "connection_info",
+        debug_info = "debug_info",
+    }
 }
 
 impl Frame {
@@ -101,7 +94,7 @@ impl Frame {
     /// [`FrameError`]; the socket lives on either way.
     pub fn parse(frame: &Bytes) -> Result<Self, FrameError> {
         let text = std::str::from_utf8(frame).map_err(|_| FrameError::NotJson)?;
-        let raw: RawFrame<'_> = serde_json::from_str(text).map_err(|_| FrameError::NotJson)?;
+        let raw = RawFrame::read(text).ok_or(FrameError::NotJson)?;
         let frame_type = text_of(raw.frame_type).unwrap_or_default();
         match text_of(raw.envelope_id) {
             Some(id) if id.len() > ENVELOPE_ID_BYTES_MAX => Err(FrameError::EnvelopeId),
@@ -121,8 +114,8 @@ impl Frame {
 
 impl Hello {
     fn read(raw: &RawFrame<'_>) -> Self {
-        let field = |object: Option<&RawValue>, name: &str| -> Option<serde_json::Value> {
-            let object: serde_json::Value = serde_json::from_str(object?.get()).ok()?;
+        let field = |object: Option<&str>, name: &str| -> Option<serde_json::Value> {
+            let object: serde_json::Value = serde_json::from_str(object?).ok()?;
             object.get(name).cloned()
         };
         Self {
@@ -137,7 +130,7 @@ impl Hello {
 
 impl Envelope {
     fn read(frame: &Bytes, text: &str, raw: &RawFrame<'_>, frame_type: &str, envelope_id: String) -> Self {
-        let payload_text = raw.payload.map_or("", RawValue::get);
+        let payload_text = raw.payload.unwrap_or("");
         let payload = span_in(text, payload_text);
         let facts = PayloadHead::read(payload_text);
         let dedup_text = facts.event_id.map_or_else(
@@ -148,7 +141,7 @@ impl Envelope {
             frame: frame.clone(),
             payload,
             kind: Kind::of(frame_type, facts.payload_type.as_deref()),
-            accepts_response_payload: raw.accepts_response_payload.is_some_and(|v| v.get() == "true"),
+            accepts_response_payload: raw.accepts_response_payload == Some("true"),
             retry_attempt: number_of(raw.retry_attempt).and_then(|n| u32::try_from(n).ok()).unwrap_or(0),
             retry_reason: text_of(raw.retry_reason).unwrap_or_default().into_owned(),
             envelope_id,
@@ -200,21 +193,17 @@ struct PayloadHead<'a> {
 
 impl<'a> PayloadHead<'a> {
     fn read(payload: &'a str) -> Self {
-        #[derive(Deserialize)]
-        struct Raw<'a> {
-            #[serde(borrow, rename = "type")]
-            payload_type: Option<&'a RawValue>,
-            #[serde(borrow)]
-            event_id: Option<&'a RawValue>,
-        }
-        serde_json::from_str::<Raw<'a>>(payload).map_or_else(
-            |_| Self::default(),
-            |raw| Self {
-                payload_type: text_of(raw.payload_type),
-                event_id: text_of(raw.event_id)
-                    .filter(|id| !id.is_empty() && id.len() <= ENVELOPE_ID_BYTES_MAX),
-            },
-        )
+        RawHead::read(payload).map_or_else(Self::default, |raw| Self {
+            payload_type: text_of(raw.payload_type),
+            event_id: text_of(raw.event_id).filter(|id| !id.is_empty() && id.len() <= ENVELOPE_ID_BYTES_MAX),
+        })
+    }
+}
+
+raw_fields! {
+    struct RawHead {
+        payload_type = "type",
+        event_id = "event_id",
     }
 }
 
@@ -247,84 +236,53 @@ pub struct Facts<'a> {
     pub event_time: Option<u64>,
 }
 
-#[derive(Deserialize, Default)]
-struct RawPayload<'a> {
-    #[serde(borrow, rename = "type")]
-    payload_type: Option<&'a RawValue>,
-    #[serde(borrow)]
-    api_app_id: Option<&'a RawValue>,
-    #[serde(borrow)]
-    event: Option<&'a RawValue>,
-    #[serde(borrow)]
-    event_time: Option<&'a RawValue>,
-    #[serde(borrow)]
-    context_team_id: Option<&'a RawValue>,
-    #[serde(borrow)]
-    team_id: Option<&'a RawValue>,
-    #[serde(borrow)]
-    team: Option<&'a RawValue>,
-    #[serde(borrow)]
-    user: Option<&'a RawValue>,
-    #[serde(borrow)]
-    user_id: Option<&'a RawValue>,
-    #[serde(borrow)]
-    channel: Option<&'a RawValue>,
-    #[serde(borrow)]
-    channel_id: Option<&'a RawValue>,
-    #[serde(borrow)]
-    view: Option<&'a RawValue>,
-    #[serde(borrow)]
-    message: Option<&'a RawValue>,
-    #[serde(borrow)]
-    command: Option<&'a RawValue>,
-    #[serde(borrow)]
-    callback_id: Option<&'a RawValue>,
-    #[serde(borrow)]
-    actions: Option<&'a RawValue>,
-    #[serde(borrow)]
-    action_id: Option<&'a RawValue>,
-    #[serde(borrow)]
-    response_url: Option<&'a RawValue>,
+raw_fields! {
+    struct RawPayload {
+        payload_type = "type",
+        api_app_id = "api_app_id",
+        event = "event",
+        event_time = "event_time",
+        context_team_id = "context_team_id",
+        team_id = "team_id",
+        team = "team",
+        user = "user",
+        user_id = "user_id",
+        channel = "channel",
+        channel_id = "channel_id",
+        view = "view",
+        message = "message",
+        command = "command",
+        callback_id = "callback_id",
+        actions = "actions",
+        action_id = "action_id",
+        response_url = "response_url",
+    }
 }
 
-#[derive(Deserialize, Default)]
-struct RawInner<'a> {
-    #[serde(borrow, rename = "type")]
-    inner_type: Option<&'a RawValue>,
-    #[serde(borrow)]
-    channel: Option<&'a RawValue>,
-    #[serde(borrow)]
-    channel_id: Option<&'a RawValue>,
-    #[serde(borrow)]
-    item: Option<&'a RawValue>,
-    #[serde(borrow)]
-    user: Option<&'a RawValue>,
-    #[serde(borrow)]
-    ts: Option<&'a RawValue>,
-    #[serde(borrow)]
-    thread_ts: Option<&'a RawValue>,
-    #[serde(borrow)]
-    message: Option<&'a RawValue>,
-    #[serde(borrow)]
-    previous_message: Option<&'a RawValue>,
-    #[serde(borrow)]
-    function: Option<&'a RawValue>,
-    #[serde(borrow)]
-    id: Option<&'a RawValue>,
-    #[serde(borrow)]
-    callback_id: Option<&'a RawValue>,
-    #[serde(borrow)]
-    action_id: Option<&'a RawValue>,
-    #[serde(borrow)]
-    view: Option<&'a RawValue>,
-    #[serde(borrow)]
-    team_id: Option<&'a RawValue>,
+raw_fields! {
+    struct RawInner {
+        inner_type = "type",
+        channel = "channel",
+        channel_id = "channel_id",
+        item = "item",
+        user = "user",
+        ts = "ts",
+        thread_ts = "thread_ts",
+        message = "message",
+        previous_message = "previous_message",
+        function = "function",
+        id = "id",
+        callback_id = "callback_id",
+        action_id = "action_id",
+        view = "view",
+        team_id = "team_id",
+    }
 }
 
 impl<'a> Facts<'a> {
     /// Reads the facts of a payload. Whatever the bytes, this returns: what cannot be read is absent.
     pub fn read(kind: Kind, payload: &'a str) -> Self {
-        let Ok(raw) = serde_json::from_str::<RawPayload<'a>>(payload) else {
+        let Some(raw) = RawPayload::read(payload) else {
             return Self::default();
         };
         let view = inner(raw.view);
@@ -378,22 +336,22 @@ fn thread_of<'a>(message: &RawInner<'a>) -> Option<Cow<'a, str>> {
     text_of(message.thread_ts).or_else(|| text_of(message.ts))
 }
 
-fn first_action<'a>(actions: Option<&'a RawValue>) -> Option<Cow<'a, str>> {
-    let actions: Vec<&'a RawValue> = serde_json::from_str(actions?.get()).ok()?;
-    text_of(inner(actions.first().copied()).action_id)
+fn first_action(actions: Option<&str>) -> Option<Cow<'_, str>> {
+    let actions: Vec<&RawValue> = serde_json::from_str(actions?).ok()?;
+    text_of(inner(actions.first().map(|action| action.get())).action_id)
 }
 
-fn inner(raw: Option<&RawValue>) -> RawInner<'_> {
-    raw.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default()
+fn inner(raw: Option<&str>) -> RawInner<'_> {
+    raw.and_then(RawInner::read).unwrap_or_default()
 }
 
 /// A string, or the `id` of an object.
-fn id_of(raw: Option<&RawValue>) -> Option<Cow<'_, str>> {
+fn id_of(raw: Option<&str>) -> Option<Cow<'_, str>> {
     text_of(raw).or_else(|| text_of(inner(raw).id))
 }
 
-fn text_of(raw: Option<&RawValue>) -> Option<Cow<'_, str>> {
-    let raw = raw?.get();
+fn text_of(raw: Option<&str>) -> Option<Cow<'_, str>> {
+    let raw = raw?;
     let body = raw.strip_prefix('"')?.strip_suffix('"')?;
     if body.contains('\\') {
         return serde_json::from_str::<String>(raw).ok().map(Cow::Owned);
@@ -401,8 +359,8 @@ fn text_of(raw: Option<&RawValue>) -> Option<Cow<'_, str>> {
     Some(Cow::Borrowed(body))
 }
 
-fn number_of(raw: Option<&RawValue>) -> Option<u64> {
-    raw?.get().parse().ok()
+fn number_of(raw: Option<&str>) -> Option<u64> {
+    raw?.parse().ok()
 }
 
 #[cfg(test)]
