@@ -74,6 +74,28 @@ async fn check_prints_what_is_in_effect_and_where_it_came_from() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_opened_is_named_by_its_key() {
+    let site = Site::new("").await;
+    let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = taken.local_addr().expect("its address").to_string();
+    let path = site.dir.path().display();
+    let (socket, blocked) = (format!("{path}/admin.sock"), site.write_secret("blocked", ""));
+    for (listen, store, admin, named) in [
+        (address.as_str(), format!("{path}/store"), socket.clone(), "metrics.listen"),
+        ("127.0.0.1:0", format!("{}/store", text(&blocked)), socket.clone(), "blocked"),
+        ("127.0.0.1:0", format!("{path}/store"), format!("{}/admin.sock", text(&blocked)), "admin.listen"),
+    ] {
+        let config = format!(
+            "[store]\npath = \"{store}\"\n[metrics]\nlisten = \"{listen}\"\n[admin]\nlisten = \"unix:{admin}\"\n"
+        );
+        let config = site.write_secret("taut.toml", &config);
+        let run = taut(&["run", "--config", text(&config)]).await;
+        assert_eq!(run.code, 1, "{run:?}");
+        assert!(run.stderr.contains(named), "{named} is not in {}", run.stderr);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_a_worker_commands_fail_with_1_and_say_what_to_do() {
     let site = Site::new("").await;
     let socket = site.dir.path().join("nobody.sock");

@@ -7,7 +7,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 use support::tools::reckon;
 use support::{SOON, Site, echo};
-use taut_sim::{AckOutcome, AppHandle, EchoHandler, Load, Note, NoteKind, Outage, Sample};
+use taut_sim::{AckOutcome, AppHandle, EchoHandler, Load, Note, NoteKind, OpenFailure, Outage, Sample};
 
 struct Stand {
     site: Site,
@@ -114,4 +114,35 @@ async fn taut_drain_does_the_same_by_hand() {
     let (whole, _) = stand.site.worker.terminate().await.expect("it has stopped");
     assert!(whole, "exit 0");
     assert!(stand.app.wait_connected(0, SOON).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_still_on_its_way_to_a_socket_holds_no_drain() {
+    let mut site = Site::new("").await;
+    let handler = echo("acme").await;
+    let waiting = site.add_simple(1, "acme", &handler.url());
+    let hanging = site.add_simple(2, "globex", &handler.url());
+    site.add_simple(3, "initech", &handler.url());
+    std::fs::remove_file(site.dir.path().join("initech.app")).expect("it was written");
+    waiting.hold_hello();
+    hanging.fail_next_opens(100, OpenFailure::Hang);
+    site.start().await;
+    let opening = |app: &AppHandle| !app.connections().is_empty();
+    assert!(waiting.wait_until(SOON, opening).await);
+    let (whole, took) = site.worker.terminate().await.expect("it stops");
+    assert!(whole && took < Duration::from_secs(10), "{took:?}\n{}", site.worker.log_tail());
+    assert!(waiting.wait_until(SOON, |app| app.connections().is_empty()).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn interrupt_drains_like_terminate() {
+    let mut stand = Stand::new("").await;
+    stand.site.signal(Signal::INT);
+    assert!(stand.app.wait_connected(0, SOON).await);
+    let ends = stand.ends();
+    assert!(ends.len() == 1 && ends[0].contains("close"), "closed by a close frame: {ends:?}");
+    support::until("the worker has left its socket", || !stand.site.dir.path().join("admin.sock").exists())
+        .await;
+    stand.site.start().await;
+    assert!(stand.app.wait_connected(1, SOON).await);
 }
