@@ -249,11 +249,13 @@ impl Socket {
     }
 
     /// Until the timer has something to do.
-    fn pause(&mut self) -> Duration {
+    fn pause(&self) -> Duration {
         let now = self.shared.clock.now();
-        let quiet = match self.liveness.judge(now) {
-            Verdict::Fine(at) | Verdict::Ping(at) => at,
-            Verdict::Dead => now,
+        // A copy judges: a ping that is due by now is the timer's to send, and must not count as sent.
+        let mut liveness = self.liveness;
+        let quiet = match liveness.judge(now) {
+            Verdict::Fine(at) => at,
+            Verdict::Ping(_) | Verdict::Dead => now,
         };
         let step = match self.phase {
             Phase::Open => quiet,
