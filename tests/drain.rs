@@ -74,8 +74,9 @@ async fn a_hanging_handler_holds_the_drain_no_longer_than_its_timeout() {
     }
     assert!(stand.app.wait_until(SOON, |app| app.totals().acked == 20).await);
     assert!(stand.handler.wait_until(SOON, |totals| totals.in_flight > 0).await);
-    let (_, took) = stand.site.worker.terminate().await.expect("it stops");
+    let (whole, took) = stand.site.worker.terminate().await.expect("it stops");
     assert!(took < Duration::from_secs(8), "{took:?}");
+    assert!(!whole, "an attempt was cut off: exit 1");
     stand.handler.outage(Outage::None);
     stand.site.start().await;
     assert!(stand.handler.wait_until(SOON, |totals| totals.keys == 20).await, "what was stored is kept");
@@ -97,8 +98,9 @@ async fn a_second_signal_ends_the_drain_and_keeps_what_is_stored() {
             report.ready.reasons.iter().any(|reason| reason.part == "drain")
         })
         .await;
-    let (_, took) = stand.site.worker.terminate().await.expect("it stops");
+    let (whole, took) = stand.site.worker.terminate().await.expect("it stops");
     assert!(took < Duration::from_secs(5), "{took:?}");
+    assert!(!whole, "the drain was cut short: exit 1");
     stand.handler.outage(Outage::None);
     stand.site.start().await;
     assert!(stand.handler.wait_until(SOON, |totals| totals.keys == 20).await, "what was stored is kept");

@@ -244,6 +244,8 @@ async fn a_request_found_open_at_recovery_is_expired_and_not_delivered() {
         stand.app.push(sample);
     }
     assert!(stand.handler.wait_until(SOON, |totals| totals.in_flight == 2).await);
+    // The handler is asked while the request is still being stored.
+    stand.site.until_tenant("acme", "both are stored", |tenant| tenant.backlog_envelopes == 2).await;
     stand.site.worker.kill().await.expect("it runs");
     stand.handler.outage(Outage::None);
     stand.site.start().await;
