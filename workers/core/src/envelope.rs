@@ -8,7 +8,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
-use self::fields::raw_fields;
+use self::fields::{Fields, raw_fields};
 use crate::{DedupKey, Kind};
 
 /// Longest envelope id taut acks, in bytes. Slack sends UUIDs of 36.
@@ -76,7 +76,6 @@ raw_fields! {
     struct RawFrame {
         frame_type = "type",
         envelope_id = "envelope_id",
-        payload = "payload",
         accepts_response_payload = "accepts_response_payload",
         retry_attempt = "retry_attempt",
         retry_reason = "retry_reason",
@@ -84,6 +83,7 @@ raw_fields! {
         num_connections = "num_connections",
         connection_info = "connection_info",
         debug_info = "debug_info",
+        [payload = "payload", head: RawHead]
     }
 }
 
@@ -132,7 +132,7 @@ impl Envelope {
     fn read(frame: &Bytes, text: &str, raw: &RawFrame<'_>, frame_type: &str, envelope_id: String) -> Self {
         let payload_text = raw.payload.unwrap_or("");
         let payload = span_in(text, payload_text);
-        let facts = PayloadHead::read(payload_text);
+        let facts = PayloadHead::read(&raw.head);
         let dedup_text = facts.event_id.map_or_else(
             || format!("{:032x}", DedupKey::of(&[&envelope_id, "\0", payload_text].concat()).0),
             Cow::into_owned,
@@ -192,11 +192,11 @@ struct PayloadHead<'a> {
 }
 
 impl<'a> PayloadHead<'a> {
-    fn read(payload: &'a str) -> Self {
-        RawHead::read(payload).map_or_else(Self::default, |raw| Self {
+    fn read(raw: &RawHead<'a>) -> Self {
+        Self {
             payload_type: text_of(raw.payload_type),
             event_id: text_of(raw.event_id).filter(|id| !id.is_empty() && id.len() <= ENVELOPE_ID_BYTES_MAX),
-        })
+        }
     }
 }
 
@@ -240,7 +240,6 @@ raw_fields! {
     struct RawPayload {
         payload_type = "type",
         api_app_id = "api_app_id",
-        event = "event",
         event_time = "event_time",
         context_team_id = "context_team_id",
         team_id = "team_id",
@@ -256,6 +255,7 @@ raw_fields! {
         actions = "actions",
         action_id = "action_id",
         response_url = "response_url",
+        [event = "event", event_fields: RawInner]
     }
 }
 
@@ -309,7 +309,7 @@ impl<'a> Facts<'a> {
         }
         facts.thread = thread_of(&inner(raw.message));
         if kind == Kind::EventsApi {
-            facts.read_event(&inner(raw.event));
+            facts.read_event(&raw.event_fields);
         }
         facts
     }

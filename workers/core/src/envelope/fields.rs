@@ -5,67 +5,121 @@
 
 use std::borrow::Cow;
 
-/// Declares a struct with one raw value for each named field, and how to read it from an object's text.
+/// Declares a struct with one raw value for each named field, and how to read it from an object's text. In brackets
+/// stands a field whose own fields are read in the same pass, if its value is an object.
 macro_rules! raw_fields {
-    ($(#[$about:meta])* struct $name:ident { $($field:ident = $key:literal,)* }) => {
-        $(#[$about])*
+    (struct $name:ident {
+        $($field:ident = $key:literal,)*
+        $([$outer:ident = $outer_key:literal, $inner:ident: $Inner:ident])?
+    }) => {
         #[derive(Debug, Default)]
         struct $name<'a> {
             $($field: Option<&'a str>,)*
+            $($outer: Option<&'a str>, $inner: $Inner<'a>,)?
         }
 
-        impl<'a> $name<'a> {
-            /// The raw values of these fields, `null` as absent; `None` unless the text is one JSON object that has
-            /// each of them at most once.
-            fn read(text: &'a str) -> Option<Self> {
+        impl<'a> $crate::envelope::fields::Fields<'a> for $name<'a> {
+            fn scan(scan: &mut $crate::envelope::fields::Scan<'a>) -> Option<(Self, bool)> {
                 let mut raw = Self::default();
                 let mut once = true;
-                $crate::envelope::fields::each(text, |key, value| match key {
-                    $($key => once &= raw.$field.replace(value).is_none(),)*
-                    _ => {}
+                scan.object(|scan, key| {
+                    match key {
+                        $($key => once &= raw.$field.replace(scan.raw()?).is_none(),)*
+                        $($outer_key => {
+                            let (value, inner) = scan.raw_and::<$Inner<'a>>()?;
+                            once &= raw.$outer.replace(value).is_none();
+                            raw.$inner = inner;
+                        })?
+                        _ => scan.value()?,
+                    }
+                    Some(())
                 })?;
                 $(raw.$field = raw.$field.filter(|value| *value != "null");)*
-                once.then_some(raw)
+                $(raw.$outer = raw.$outer.filter(|value| *value != "null");)?
+                Some((raw, once))
             }
         }
     };
 }
 pub(super) use raw_fields;
 
-/// Hands over each field of an object: its key, and its value's text. `None` unless `text` is one JSON object; fields
-/// in front of what makes it none have been handed over by then.
-pub(super) fn each<'a>(text: &'a str, mut field: impl FnMut(&str, &'a str)) -> Option<()> {
-    let mut scan = Scan { bytes: text.as_bytes(), at: 0, open: Vec::new() };
-    scan.space();
-    scan.take(b'{')?;
-    scan.space();
-    if scan.take(b'}').is_none() {
-        loop {
-            let key = scan.key(text)?;
-            scan.space();
-            let start = scan.at;
-            scan.value()?;
-            field(&key, text.get(start..scan.at)?);
-            scan.space();
-            if scan.take(b',').is_none() {
-                scan.take(b'}')?;
-                break;
-            }
-            scan.space();
-        }
+/// Some of an object's fields, as raw values; `null` counts as absent.
+pub(super) trait Fields<'a>: Default {
+    /// Moves over the object at this place: its fields, and whether it has each of them
+    /// at most once. `None` if there is none.
+    fn scan(scan: &mut Scan<'a>) -> Option<(Self, bool)>;
+
+    /// The fields of a text; `None` unless it is one JSON object that has each of them at most once.
+    fn read(text: &'a str) -> Option<Self> {
+        let mut scan = Scan::new(text);
+        let (fields, once) = Self::scan(&mut scan)?;
+        scan.end()?;
+        once.then_some(fields)
     }
-    scan.space();
-    (scan.at == text.len()).then_some(())
 }
 
-struct Scan<'a> {
+/// A place in a JSON text.
+pub(super) struct Scan<'a> {
+    text: &'a str,
     bytes: &'a [u8],
     at: usize,
     /// The closing bytes of the arrays and objects around this place; at most as many as the text has bytes.
     open: Vec<u8>,
 }
 
-impl Scan<'_> {
+impl<'a> Scan<'a> {
+    pub(super) fn new(text: &'a str) -> Self {
+        let mut scan = Self { text, bytes: text.as_bytes(), at: 0, open: Vec::new() };
+        scan.space();
+        scan
+    }
+
+    /// Whether nothing but space is left.
+    pub(super) fn end(&mut self) -> Option<()> {
+        self.space();
+        (self.at == self.bytes.len()).then_some(())
+    }
+
+    /// Hands over each field of the object at this place: its key, with the place before its value, which `field` has to
+    /// move over. `None` unless it is an object.
+    pub(super) fn object(&mut self, mut field: impl FnMut(&mut Self, &str) -> Option<()>) -> Option<()> {
+        self.take(b'{')?;
+        self.space();
+        if self.take(b'}').is_some() {
+            return Some(());
+        }
+        loop {
+            let key = self.key()?;
+            self.space();
+            field(self, &key)?;
+            self.space();
+            if self.take(b',').is_none() {
+                return self.take(b'}');
+            }
+            self.space();
+        }
+    }
+
+    /// Moves over one value; its text.
+    pub(super) fn raw(&mut self) -> Option<&'a str> {
+        let start = self.at;
+        self.value()?;
+        self.text.get(start..self.at)
+    }
+
+    /// Moves over one value; its text, and its fields if it is an object that has each of them at most once.
+    pub(super) fn raw_and<F: Fields<'a>>(&mut self) -> Option<(&'a str, F)> {
+        let start = self.at;
+        let fields = if self.peek() == b'{' {
+            let (fields, once) = F::scan(self)?;
+            once.then_some(fields)
+        } else {
+            self.value()?;
+            None
+        };
+        Some((self.text.get(start..self.at)?, fields.unwrap_or_default()))
+    }
+
     /// The byte at this place; NUL, which no JSON has outside of strings, at the end.
     fn peek(&self) -> u8 {
         self.bytes.get(self.at).copied().unwrap_or(0)
@@ -82,12 +136,12 @@ impl Scan<'_> {
     }
 
     /// A key and its colon.
-    fn key<'t>(&mut self, text: &'t str) -> Option<Cow<'t, str>> {
+    fn key(&mut self) -> Option<Cow<'a, str>> {
         let quoted = self.at;
         self.string()?;
-        let key = text.get(quoted + 1..self.at - 1)?;
+        let key = self.text.get(quoted + 1..self.at - 1)?;
         let key = if key.contains('\\') {
-            Cow::Owned(serde_json::from_str(text.get(quoted..self.at)?).ok()?)
+            Cow::Owned(serde_json::from_str(self.text.get(quoted..self.at)?).ok()?)
         } else {
             Cow::Borrowed(key)
         };
@@ -97,7 +151,7 @@ impl Scan<'_> {
     }
 
     /// One value. A loop, not a recursion: depth costs memory of the heap, a byte a level.
-    fn value(&mut self) -> Option<()> {
+    pub(super) fn value(&mut self) -> Option<()> {
         loop {
             self.space();
             match self.peek() {

@@ -7,9 +7,12 @@ use super::*;
 
 fn ours(text: &str) -> Option<BTreeMap<String, &str>> {
     let mut fields = BTreeMap::new();
-    each(text, |key, value| {
-        fields.insert(key.to_owned(), value);
+    let mut scan = Scan::new(text);
+    scan.object(|scan, key| {
+        fields.insert(key.to_owned(), scan.raw()?);
+        Some(())
     })?;
+    scan.end()?;
     Some(fields)
 }
 
