@@ -293,7 +293,7 @@ impl Socket {
             if self.shared.config.ack_on_replacement {
                 self.link.report(Report::LateAck(Box::new(ack))).await;
             } else {
-                ack.cut(&self.shared);
+                ack.cut(&self.shared, "not sent on another socket");
             }
         }
     }
@@ -303,7 +303,7 @@ impl Socket {
         self.link.orders.close();
         while let Ok(order) = self.link.orders.try_recv() {
             if let Order::Ack(ack) = order {
-                ack.cut(&self.shared);
+                self.hand_over(vec![*ack]).await;
             }
         }
         let deadline = tokio::time::sleep(FINISH_MAX);

@@ -23,8 +23,8 @@ const RETRY_FIRST: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_mins(2);
 /// Reports of sockets not yet taken; a socket that finds no room waits.
 const REPORTS_MAX: usize = 32;
-/// Orders a socket has not yet taken: late acks are given up beyond.
-const ORDERS_MAX: usize = 32;
+/// Orders a socket has not yet taken; late acks wait with the line beyond. More than it may hold for a new socket.
+const ORDERS_MAX: usize = 80;
 /// Without anything to wait for, the line looks again after this.
 const IDLE: Duration = Duration::from_hours(1);
 
@@ -164,24 +164,26 @@ impl Tenant {
         }
     }
 
-    /// Late acks go to the current socket, wait for the next one, or are cut where none will come in time.
+    /// Late acks go to the current socket, wait for room or the next one, or are cut where none will come in time.
     fn send_late(&mut self, given_up: Option<Box<Ack>>) {
         let mut cut: Vec<_> = given_up.into_iter().collect();
         cut.extend(self.late.expired(self.shared.clock.now()));
         let slot = self.slots.iter().find(|slot| Some(slot.generation) == self.current);
         if let Some(slot) = slot {
-            for ack in self.late.take() {
+            let waiting: Vec<_> = self.late.take().collect();
+            for ack in waiting {
                 if let Err(refused) = slot.orders.try_send(Order::Ack(ack))
                     && let Order::Ack(ack) = refused.into_inner()
                 {
-                    cut.push(ack);
+                    // Too busy, or gone itself: for its next free moment, or for the socket after it.
+                    cut.extend(self.late.push(ack.received, ack));
                 }
             }
         } else if !self.line.is_wanted() {
             cut.extend(self.late.take());
         }
         for ack in cut {
-            ack.cut(&self.shared);
+            ack.cut(&self.shared, "no socket takes it in time");
         }
     }
 

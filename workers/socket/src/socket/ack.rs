@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use taut_core::{ACK_BYTES_MAX, Kind, Moment, ack_frame};
+use tracing::debug;
 
 use super::ACK_DEADLINE;
 use crate::shared::Shared;
@@ -54,7 +55,9 @@ impl Ack {
     }
 
     /// It will not be written. An event comes again from Slack and is known then; a request is cut.
-    pub(crate) fn cut(self, shared: &Shared) {
+    pub(crate) fn cut(self, shared: &Shared, why: &'static str) {
+        let waited = shared.clock.now().since(self.received);
+        debug!(tenant = %shared.tenant, kind = self.kind.name(), ?waited, why, "an ack is given up");
         if self.settle.is_some() {
             shared.board.counters.requests_cut.one();
         }

@@ -45,7 +45,7 @@ pub(super) async fn open(shared: &Shared, link: &mut Link) -> Option<WebSocket> 
 /// Any order to a socket that is not open yet ends it.
 fn give_up(shared: &Shared, order: Option<Order>) -> Option<WebSocket> {
     if let Some(Order::Ack(ack)) = order {
-        ack.cut(shared);
+        ack.cut(shared, "its socket never opened");
     }
     None
 }
