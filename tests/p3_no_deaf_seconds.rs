@@ -59,19 +59,13 @@ impl Stand {
         assert!(self.app.wait_until(SOON, replaced).await, "{:?}", self.app.connections());
     }
 
-    /// Most sockets that were open at once, by the simulated Slack's notes.
-    fn most_sockets(&self) -> usize {
-        let mut open = 0_usize;
-        let mut most = 0;
-        for note in self.site.sim.journal().notes(Some(self.app.id())) {
-            if matches!(note.kind, NoteKind::Connected { .. }) {
-                open += 1;
-            } else if matches!(note.kind, NoteKind::Closed { .. }) {
-                open -= 1;
-            }
-            most = most.max(open);
-        }
-        most
+    /// Most sockets that counted at once, by what the simulated Slack said at each hello.
+    fn most_sockets(&self) -> u32 {
+        let notes = self.site.sim.journal().notes(Some(self.app.id()));
+        let counted = notes.into_iter().filter_map(|note| {
+            if let NoteKind::Hello { num_connections, .. } = note.kind { Some(num_connections) } else { None }
+        });
+        counted.max().unwrap_or(0)
     }
 
     /// Ends the load; every event and request was acked at its first attempt, and no second was deaf.
@@ -79,7 +73,11 @@ impl Stand {
         let pushed = load.stop().await;
         assert!(self.app.wait_settled(SOON).await);
         let totals = self.app.totals();
-        assert_eq!((totals.acked, totals.retries), (pushed, 0), "{totals:?}");
+        if (totals.acked, totals.retries) != (pushed, 0) {
+            let (_, page) = self.site.get("/metrics").await;
+            let told: Vec<_> = page.lines().filter(|line| line.contains("acme")).collect();
+            panic!("of {pushed}: {totals:?}\n{}\n{}", told.join("\n"), self.site.worker.log_tail());
+        }
         assert!(self.handler.wait_until(SOON, |handler| handler.keys == pushed).await);
         self.was_never_deaf().await;
     }

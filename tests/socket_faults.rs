@@ -7,7 +7,8 @@ use std::time::Duration;
 use support::tools::reckon;
 use support::{SOON, Site, connected, echo};
 use taut_sim::{
-    AckOutcome, Act, AppHandle, EchoHandler, Load, OpenFailure, Push, Sample, Shape, Switches, UpgradeFailure,
+    AckOutcome, Act, AppHandle, EchoHandler, Load, OpenFailure, Outage, Push, Sample, Shape, Switches,
+    UpgradeFailure,
 };
 use uuid::Uuid;
 
@@ -258,4 +259,28 @@ async fn a_message_in_pieces_is_one_envelope() {
     stand.acked(Sample::Message).await;
     stand.app.resume();
     assert!(stand.handler.wait_until(SOON, |totals| totals.keys == 2).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_ack_owed_when_a_socket_is_lost_goes_out_on_the_next() {
+    let mut site = Site::new("").await;
+    let handler = echo("acme").await;
+    let route = format!(
+        "[[tenants.routes]]\nname = \"bot\"\nconcurrency = 64\ntarget = {{ http = \"{}\" }}\n",
+        handler.url()
+    );
+    let app = site.add_tenant(1, "acme", &route);
+    site.start_connected(&[&app]).await;
+    handler.outage(Outage::Slow(Duration::from_millis(300)));
+    let commands: Vec<_> = (0..50).map(|_| app.push(Sample::SlashCommand)).collect();
+    assert!(handler.wait_until(SOON, |totals| totals.in_flight == 50).await);
+    app.hold_hello();
+    app.drop_tcp();
+    assert!(handler.wait_until(SOON, |totals| totals.answered == 50).await, "{:?}", handler.totals());
+    app.release_hello();
+    let outcomes =
+        futures::future::join_all(commands.into_iter().map(|pushed| pushed.wait_ack(ACK_MAX))).await;
+    let acked = |outcome: &&AckOutcome| matches!(outcome, AckOutcome::Acked { payload: Some(_), .. });
+    assert_eq!(outcomes.iter().filter(acked).count(), 50);
+    assert!(site.metric("taut_requests_cut_total{tenant=\"acme\"}").await.abs() < f64::EPSILON);
 }
