@@ -23,7 +23,7 @@ use taut_store::DiskStore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use self::build::open_store;
+pub use self::build::{limits, open_store};
 use crate::cli::Failure;
 use crate::config::Loaded;
 use crate::facts;

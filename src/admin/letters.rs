@@ -1,19 +1,26 @@
 //! What can be done with dead letters, by the worker or, with `--offline`, on the store itself.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use taut_core::log::{Append, DeadLetter, DeadLetters, Log, NewEntry, Registry};
+use taut_core::log::{Append, Backlog, DeadLetter, DeadLetters, Log, NewEntry, QueueLimits, Registry};
 use taut_core::order::OrderKeys;
 use taut_core::{Clock, Envelope, RouteBits, RouteName, Seq, TenantId};
 
 use super::LetterPick;
 
-/// Most dead letters read or replayed in one step.
+/// Dead letters read in one step.
 const PAGE: usize = 256;
-/// Most bytes of frames that are replayed in one step, but for a single longer one.
+/// Most dead letters replayed in one step …
+const BATCH_MAX: usize = 64;
+/// … and most bytes of their frames, but for a single longer one.
 const BATCH_BYTES_MAX: u64 = 4 << 20;
+/// How often a replay that waits for room looks at the backlog …
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// … and how often in a row it may have stayed as it was.
+const LOOKS_MAX: u32 = 40;
 
 /// A dead letter as `taut deadletter show` prints it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -33,6 +40,8 @@ pub struct Letters {
     pub dead: Arc<dyn DeadLetters>,
     /// The numbers of routes.
     pub registry: Arc<dyn Registry>,
+    /// Limits of a tenant's queue: a replay stops short of them, because beyond them something else would have to go.
+    pub limits: QueueLimits,
     /// Time, from which a replayed envelope's age counts.
     pub clock: Arc<dyn Clock>,
 }
@@ -97,7 +106,15 @@ impl Letters {
         let mut moved = 0;
         let mut rest = picked.as_slice();
         while !rest.is_empty() {
-            let (batch, others) = rest.split_at(batch_len(rest));
+            let fitting = self.room_for(rest).await;
+            if fitting == 0 {
+                return Err(format!(
+                    "the queue of {} stays full: {moved} of {} were replayed; replay the rest once its backlog is delivered",
+                    first.tenant,
+                    picked.len()
+                ));
+            }
+            let (batch, others) = rest.split_at(fitting);
             rest = others;
             moved += self
                 .replay_batch(batch, number_of)
@@ -105,6 +122,40 @@ impl Letters {
                 .map_err(|error| format!("{error}; {moved} of {} were replayed before", picked.len()))?;
         }
         Ok(moved)
+    }
+
+    /// How many of these to replay now. Waits for room while the backlog shrinks; none, once it no longer does.
+    async fn room_for(&self, letters: &[DeadLetter]) -> usize {
+        let Some(first) = letters.first() else { return 0 };
+        let (mut least, mut looks) = (u64::MAX, 0);
+        while looks < LOOKS_MAX {
+            let backlog = self.log.stats(&first.tenant);
+            let fitting = self.fitting(letters, backlog);
+            if fitting > 0 {
+                return fitting;
+            }
+            looks = if backlog.envelopes < least { 0 } else { looks + 1 };
+            least = least.min(backlog.envelopes);
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        0
+    }
+
+    /// How many fit beside the backlog, in the share of the limits that events may use. One that finds no backlog is
+    /// the log's own to judge.
+    fn fitting(&self, letters: &[DeadLetter], backlog: Backlog) -> usize {
+        let share = 100 - u64::from(self.limits.request_reserve_percent.min(100));
+        let within = |used: u64, max: u64| used.saturating_mul(100) <= max.saturating_mul(share);
+        let (mut envelopes, mut bytes, mut step_bytes) = (backlog.envelopes, backlog.bytes, 0);
+        let fits = letters.iter().take(BATCH_MAX).take_while(|letter| {
+            let own = u64::from(letter.bytes);
+            (envelopes, bytes, step_bytes) = (envelopes + 1, bytes + own, step_bytes + own);
+            envelopes == 1
+                || within(envelopes, self.limits.envelopes_max)
+                    && within(bytes, self.limits.bytes_max)
+                    && (step_bytes <= BATCH_BYTES_MAX || step_bytes == own)
+        });
+        fits.count()
     }
 
     async fn replay_batch(
@@ -178,23 +229,13 @@ fn key_of(letter: DeadLetter) -> (TenantId, Seq, RouteName) {
     (letter.tenant, letter.seq, letter.route)
 }
 
-/// How many of these are replayed in one step: at least one.
-fn batch_len(letters: &[DeadLetter]) -> usize {
-    let mut bytes = 0;
-    let fits = letters.iter().take(PAGE).take_while(|letter| {
-        bytes += u64::from(letter.bytes);
-        bytes <= BATCH_BYTES_MAX
-    });
-    fits.count().max(1)
-}
-
 const fn is_durable(answer: Append) -> bool {
     matches!(answer, Append::Stored(_) | Append::Duplicate(_))
 }
 
 #[cfg(test)]
 mod tests {
-    use taut_core::log::DeadReason;
+    use taut_core::log::{DeadReason, Overflow};
     use taut_core::{Kind, WallMs};
     use taut_net::clock::BootClock;
     use taut_store::{DiskOptions, DiskStore};
@@ -227,8 +268,14 @@ mod tests {
         let letters: Vec<_> = (1..=600).map(|seq| letter(seq, &bot)).chain([letter(601, &gone)]).collect();
         store.put(letters).expect("there is room");
         let shared = Arc::new(store.clone());
-        let desk =
-            Letters { log: shared.clone(), dead: shared.clone(), registry: shared, clock: clock.clone() };
+        let limits = QueueLimits {
+            envelopes_max: 500,
+            bytes_max: 1 << 20,
+            overflow: Overflow::DeadLetterOldest,
+            request_reserve_percent: 10,
+            dedup_entries_max: 1000,
+        };
+        let mut desk = Letters { log: shared.clone(), dead: shared.clone(), registry: shared, limits, clock };
         let pick = |route: Option<&str>| LetterPick {
             tenant: "acme".into(),
             seq: None,
@@ -241,7 +288,11 @@ mod tests {
         let tenant = TenantId::new("acme").expect("a tenant id");
         assert_eq!(store.backlog(&tenant, Seq(0), 1).len(), 0, "nothing was moved");
 
-        assert_eq!(desk.replay(&pick(Some("bot")), &configured).await, Ok(600));
+        let stopped = desk.replay(&pick(Some("bot")), &configured).await.expect_err("it stops short");
+        assert!(stopped.contains("450 of 600"), "{stopped}");
+        assert_eq!(DeadLetters::stats(&store, &tenant).count, 601 - 450);
+        desk.limits.envelopes_max = 1000;
+        assert_eq!(desk.replay(&pick(Some("bot")), &configured).await, Ok(600 - 450));
         let backlog = store.backlog(&tenant, Seq(0), 1000);
         assert_eq!(backlog.len(), 600);
         assert!(backlog.iter().all(|entry| entry.received_at > WallMs(2)), "{:?}", backlog[0]);

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Args, Subcommand};
-use taut_core::log::DeadLetter;
+use taut_core::log::{DeadLetter, Log as _};
 use taut_core::{Clock, RouteName, Seq, TenantId};
 
 use super::operate::{print_json, worker};
@@ -200,6 +200,10 @@ fn offline(args: &StoreArgs) -> Result<(Letters, taut_core::config::Config), Fai
     let loaded = config::load(&args.worker.config, &environment).map_err(Failure::refused)?;
     let clock: Arc<dyn Clock> = Arc::new(taut_net::clock::BootClock);
     let store = Arc::new(crate::daemon::open_store(&loaded.config, &environment, Arc::clone(&clock))?.0);
-    let letters = Letters { log: store.clone(), dead: store.clone(), registry: store, clock };
+    let limits = crate::daemon::limits(&loaded.config);
+    for tenant in &loaded.config.tenants {
+        store.set_limits(&tenant.id, limits);
+    }
+    let letters = Letters { log: store.clone(), dead: store.clone(), registry: store, limits, clock };
     Ok((letters, loaded.config))
 }

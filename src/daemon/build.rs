@@ -93,6 +93,7 @@ pub(super) async fn build(loaded: Loaded) -> Result<Daemon, String> {
         log,
         dead: Arc::new(store.clone()),
         registry: Arc::new(store.clone()),
+        limits: limits(&config),
         clock: Arc::clone(&clock),
     };
     let control = Admin { views: views.clone(), letters, control: Arc::clone(&fleet) as _ };
@@ -221,7 +222,8 @@ fn warn_of_the_unconfigured(log: &dyn Log, seen: &Seen) {
     }
 }
 
-fn limits(config: &Config) -> QueueLimits {
+/// The limits of each tenant's queue.
+pub fn limits(config: &Config) -> QueueLimits {
     QueueLimits {
         envelopes_max: config.queue.envelopes_max,
         bytes_max: config.queue.bytes_max.0,
