@@ -9,7 +9,7 @@ use std::time::UNIX_EPOCH;
 
 use taut_core::WallMs;
 use taut_core::config::SecretRef;
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 use crate::SecretText;
 
@@ -161,16 +161,10 @@ fn to_text(mut bytes: Zeroizing<Vec<u8>>, place: String) -> Result<SecretText, S
     if bytes.is_empty() {
         return Err(SecretError::Empty { place });
     }
-    match String::from_utf8(std::mem::take(&mut *bytes)) {
-        Ok(mut text) if text.chars().any(char::is_control) => {
-            text.zeroize();
-            Err(SecretError::NotText { place })
-        }
-        Ok(text) => Ok(SecretText::new(text)),
-        Err(error) => {
-            error.into_bytes().zeroize();
-            Err(SecretError::NotText { place })
-        }
+    match std::str::from_utf8(&bytes) {
+        // A copy of its own length; the whole buffer it was read into is wiped and given back.
+        Ok(text) if !text.chars().any(char::is_control) => Ok(SecretText::new(text.to_owned())),
+        Ok(_) | Err(_) => Err(SecretError::NotText { place }),
     }
 }
 
