@@ -63,16 +63,13 @@ pub(super) struct Scan<'a> {
     text: &'a str,
     bytes: &'a [u8],
     at: usize,
-    /// Whether the text has control characters, which no string may have; Slack's frames have none.
-    controls: bool,
     /// The closing bytes of the arrays and objects around this place; at most as many as the text has bytes.
     open: Vec<u8>,
 }
 
 impl<'a> Scan<'a> {
     pub(super) fn new(text: &'a str) -> Self {
-        let controls = text.bytes().fold(u8::MAX, u8::min) < b' ';
-        let mut scan = Self { text, bytes: text.as_bytes(), at: 0, controls, open: Vec::new() };
+        let mut scan = Self { text, bytes: text.as_bytes(), at: 0, open: Vec::new() };
         scan.space();
         scan
     }
@@ -257,15 +254,26 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Moves to the next quote, backslash or control character, or to the end.
+    /// Moves to the next quote, backslash or control character, or to the end; eight bytes at a time.
     fn plain(&mut self) {
-        let rest = self.bytes.get(self.at..).unwrap_or_default();
-        let stop = if self.controls {
-            rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..b' '))
-        } else {
-            memchr::memchr2(b'"', b'\\', rest)
-        };
-        self.at += stop.unwrap_or(rest.len());
+        const ONES: u64 = u64::MAX / 0xff;
+        const HIGH: u64 = ONES << 7;
+        while let Some(&eight) = self.bytes.get(self.at..).and_then(|rest| rest.first_chunk::<8>()) {
+            let word = u64::from_le_bytes(eight);
+            // The high bit of each byte below the limit. Borrowing spoils only bytes behind the first such one.
+            let below = |word: u64, limit: u8| word.wrapping_sub(ONES * u64::from(limit)) & !word & HIGH;
+            let quotes = below(word ^ (ONES * u64::from(b'"')), 1);
+            let backslashes = below(word ^ (ONES * u64::from(b'\\')), 1);
+            let found = quotes | backslashes | below(word, b' ');
+            if found != 0 {
+                self.at += found.trailing_zeros() as usize / 8;
+                return;
+            }
+            self.at += 8;
+        }
+        while self.bytes.get(self.at).is_some_and(|byte| !matches!(byte, b'"' | b'\\' | 0..b' ')) {
+            self.at += 1;
+        }
     }
 
     fn escape(&mut self) -> Option<()> {
