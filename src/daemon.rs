@@ -24,7 +24,6 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use self::build::{limits, open_store};
-use crate::cli::Failure;
 use crate::config::Loaded;
 use crate::facts;
 use crate::fleet::Fleet;
@@ -133,7 +132,7 @@ impl Daemon {
 ///
 /// # Errors
 /// If it cannot start.
-pub fn run_to_end(loaded: Loaded) -> Result<RunEnd, Failure> {
+pub fn run_to_end(loaded: Loaded) -> Result<RunEnd, String> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("taut")

@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use parking_lot::Mutex;
 use taut_core::config::Environment;
-use taut_core::{AppId, RouteName, TenantId};
+use taut_core::{RouteName, TenantId};
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::server::Control;
@@ -57,36 +56,5 @@ impl Control for Fleet {
 
     fn drain(&self) {
         self.drain.cancel();
-    }
-}
-
-/// Which tenant each Slack app belongs to: of two tenants that turn out to be one app, the later is refused.
-#[derive(Debug, Default)]
-pub struct Apps {
-    owners: Mutex<BTreeMap<AppId, TenantId>>,
-}
-
-impl Apps {
-    /// Takes an app for a tenant; `false` if another tenant has it.
-    pub fn take(&self, app_id: &AppId, tenant: &TenantId) -> bool {
-        *self.owners.lock().entry(app_id.clone()).or_insert_with(|| tenant.clone()) == *tenant
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn of_two_tenants_with_one_app_the_later_is_refused() {
-        let apps = Apps::default();
-        let (app, acme, globex) = (
-            AppId::new("A111").expect("an app id"),
-            TenantId::new("acme").expect("a tenant id"),
-            TenantId::new("globex").expect("a tenant id"),
-        );
-        assert!(apps.take(&app, &acme));
-        assert!(apps.take(&app, &acme));
-        assert!(!apps.take(&app, &globex));
     }
 }

@@ -10,6 +10,7 @@
 //! supervisors; what a task's end means is said where it is spawned.
 
 pub mod admin;
+pub mod apps;
 pub mod causes;
 pub mod cli;
 pub mod config;

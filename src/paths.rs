@@ -1,4 +1,4 @@
-//! Where a worker keeps its store and its socket, when the configuration does not say.
+//! The environment, and where a worker keeps its store and its socket when the configuration does not say.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -34,4 +34,11 @@ pub fn admin_socket(config: &Config, environment: &BTreeMap<String, String>) -> 
         Some(directory) => Ok(PathBuf::from(directory).join("admin.sock")),
         None => Ok(store(config, environment)?.join("admin.sock")),
     }
+}
+
+/// The process's environment, as far as it is text.
+pub fn environment() -> BTreeMap<String, String> {
+    std::env::vars_os()
+        .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
 }

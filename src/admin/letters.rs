@@ -233,6 +233,11 @@ const fn is_durable(answer: Append) -> bool {
     matches!(answer, Append::Stored(_) | Append::Duplicate(_))
 }
 
+/// Counts dead letters that are no longer kept, by how they ended: `replay`, `drop` or `retention`.
+pub fn count_ended(end: &'static str, count: u64) {
+    metrics::counter!(taut_core::metric::DEAD_LETTERS_ENDED.name, "end" => end).increment(count);
+}
+
 #[cfg(test)]
 mod tests {
     use taut_core::log::{DeadReason, Overflow};

@@ -17,7 +17,7 @@ use taut_core::{RouteName, Seq, TenantId};
 use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
 
-use super::letters::{LetterView, Letters};
+use super::letters::{self, LetterView, Letters};
 use super::{Changed, LetterPick, Refusal, RouteOrder, TenantOrder};
 use crate::seeing::server::Views;
 use crate::seeing::status::{StatusReport, report};
@@ -167,6 +167,7 @@ async fn replay(State(admin): State<Admin>, Json(pick): Json<LetterPick>) -> Res
     // Reading dead letters blocks on the disk.
     let runtime = tokio::runtime::Handle::current();
     let count = blocking(move || runtime.block_on(admin.letters.replay(&pick, &routes))).await?;
+    letters::count_ended("replay", count);
     tracing::info!(%tenant, count, "dead letters replayed by an operator");
     Ok(Json(Changed { count }))
 }
@@ -174,6 +175,7 @@ async fn replay(State(admin): State<Admin>, Json(pick): Json<LetterPick>) -> Res
 async fn discard(State(admin): State<Admin>, Json(pick): Json<LetterPick>) -> Result<Json<Changed>, Refused> {
     let tenant = tenant_id(&pick.tenant)?;
     let count = blocking(move || admin.letters.discard(&pick)).await?;
+    letters::count_ended("drop", count);
     tracing::info!(%tenant, count, "dead letters dropped by an operator");
     Ok(Json(Changed { count }))
 }

@@ -5,8 +5,9 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::{Failure, Outcome, environment};
+use super::{Failure, Outcome};
 use crate::config;
+use crate::paths::environment;
 
 /// `taut check`
 #[derive(Debug, Args)]

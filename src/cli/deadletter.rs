@@ -9,10 +9,11 @@ use taut_core::log::{DeadLetter, Log as _};
 use taut_core::{Clock, RouteName, Seq, TenantId};
 
 use super::operate::{print_json, worker};
-use super::{Failure, Outcome, WorkerArgs, environment};
+use super::{Failure, Outcome, WorkerArgs};
 use crate::admin::letters::{LetterView, Letters};
 use crate::admin::{Changed, LetterPick};
 use crate::config;
+use crate::paths::environment;
 
 /// `taut deadletter …`
 #[derive(Debug, Subcommand)]
@@ -153,14 +154,19 @@ async fn show(args: PickArgs) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
+/// The route of the first dead letter with this number; several routes may have failed at one envelope.
 async fn only_route(args: &PickArgs, number: u64) -> Result<String, Failure> {
-    let all: Vec<DeadLetter> = if args.store.offline {
-        let tenant = TenantId::new(&args.tenant).map_err(|error| error.to_string())?;
-        offline(&args.store)?.0.list(Some(&tenant), None, usize::MAX)?
+    let tenant = TenantId::new(&args.tenant).map_err(|error| error.to_string())?;
+    // The last place before this number: the listing goes on right after it.
+    let last_name = RouteName::new(&"z".repeat(64)).map_err(|error| error.to_string())?;
+    let before = Seq(number.saturating_sub(1));
+    let page: Vec<DeadLetter> = if args.store.offline {
+        offline(&args.store)?.0.list(Some(&tenant), Some((tenant.clone(), before, last_name)), 1)?
     } else {
-        worker(&args.store.worker)?.get(&format!("/v1/deadletters?tenant={}", args.tenant)).await?
+        let path = format!("/v1/deadletters?tenant={tenant}&max=1&after={tenant}/{before}/{last_name}");
+        worker(&args.store.worker)?.get(&path).await?
     };
-    let found = all.iter().find(|letter| letter.seq == Seq(number));
+    let found = page.into_iter().find(|letter| letter.seq == Seq(number));
     found
         .map(|letter| letter.route.to_string())
         .ok_or_else(|| "there is no such dead letter".to_owned().into())

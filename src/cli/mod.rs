@@ -128,13 +128,6 @@ fn on_runtime(command: impl Future<Output = Outcome>) -> Outcome {
     runtime.block_on(command)
 }
 
-/// The process's environment, as far as it is text.
-pub(crate) fn environment() -> std::collections::BTreeMap<String, String> {
-    std::env::vars_os()
-        .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
-        .collect()
-}
-
 /// The command line's definition, for generated documentation.
 pub fn definition() -> clap::Command {
     Cli::command()

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
-use super::{Failure, Outcome, WorkerArgs, environment};
+use super::{Failure, Outcome, WorkerArgs};
 use crate::admin::Changed;
 use crate::admin::client::Worker;
 use crate::config;
-use crate::paths;
+use crate::paths::{self, environment};
 use crate::seeing::status::{StatusReport, TenantStatus};
 
 /// `taut status`

@@ -5,9 +5,10 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::{Failure, Outcome, environment};
+use super::{Failure, Outcome};
 use crate::config::{self, Loaded};
 use crate::daemon::{self, RunEnd};
+use crate::paths::environment;
 
 /// `taut run`
 #[derive(Debug, Args)]
@@ -30,6 +31,8 @@ pub(super) fn run(args: &RunArgs) -> Outcome {
     let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
     crate::logging::init(&loaded.config.log, terminal)
         .map_err(|error| Failure::refused(error.to_string()))?;
+    // Whatever this process makes (store, socket) is for its own user alone.
+    rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     refuse_core_dumps();
     warn_all(&loaded);
     match daemon::run_to_end(loaded)? {

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use taut_core::config::{Config, TenantConfig};
 use taut_core::log::{Log, QueueLimits};
-use taut_core::{Board, Clock, TenantId};
+use taut_core::{Board, Clock, TenantId, metric};
 use taut_delivery::DeliveryMetrics;
 use taut_net::clock::BootClock;
 use taut_net::dial::{Dialer, Way};
@@ -22,10 +22,10 @@ use tokio_util::task::TaskTracker;
 use super::{Daemon, upkeep};
 use crate::admin::letters::Letters;
 use crate::admin::server::{self as admin, Admin};
+use crate::apps::Apps;
 use crate::causes::with_causes;
-use crate::cli::environment;
 use crate::config::Loaded;
-use crate::fleet::{Apps, Fleet};
+use crate::fleet::Fleet;
 use crate::seeing::server::{self as seeing, Views};
 use crate::seeing::{About, Seen, histograms};
 use crate::tenant::{Shared, TenantHandle, supervise};
@@ -54,7 +54,7 @@ pub fn open_store(
 }
 
 pub(super) async fn build(loaded: Loaded) -> Result<Daemon, String> {
-    let environment = environment();
+    let environment = paths::environment();
     let config = loaded.config;
     let clock: Arc<dyn Clock> = Arc::new(BootClock);
     // Before anything else fetches handles; in a process with several workers the first one's serves all.
@@ -62,6 +62,7 @@ pub(super) async fn build(loaded: Loaded) -> Result<Daemon, String> {
 
     let (store, recovery) = open_store(&config, &environment, Arc::clone(&clock))?;
     tracing::info!(durability = DURABILITY, recovery = words(&recovery), "the store is open");
+    metrics::counter!(metric::REQUESTS_EXPIRED.name).increment(recovery.expired_requests);
     for range in &recovery.damaged {
         tracing::error!(
             ?range,

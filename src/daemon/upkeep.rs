@@ -8,6 +8,8 @@ use taut_core::log::DeadLetters;
 use taut_core::{Clock, WallMs};
 use tokio_util::sync::CancellationToken;
 
+use crate::admin::letters;
+
 /// How often dead letters are looked at for their age.
 const EXPIRE_EVERY: Duration = Duration::from_hours(1);
 /// How often histograms are folded; without it their buffers grow while nobody scrapes.
@@ -26,7 +28,10 @@ pub(super) async fn expire_dead_letters(
         let letters = Arc::clone(&dead);
         match tokio::task::spawn_blocking(move || letters.expire(before)).await {
             Ok(Ok(0)) => {}
-            Ok(Ok(count)) => tracing::info!(count, "dead letters older than dead_letters.age_max removed"),
+            Ok(Ok(count)) => {
+                letters::count_ended("retention", count);
+                tracing::info!(count, "dead letters older than dead_letters.age_max removed");
+            }
             Ok(Err(error)) => tracing::warn!(%error, "dead letters could not be expired"),
             Err(error) => tracing::error!(%error, "expiring dead letters panicked"),
         }

@@ -127,6 +127,18 @@ pub const DELIVERY_ATTEMPTS: Metric =
 /// `taut_dead_letters`.
 pub const DEAD_LETTERS: Metric =
     gauge("taut_dead_letters", &["tenant"], "Envelopes given up on and kept for a person");
+/// `taut_dead_letters_ended_total`.
+pub const DEAD_LETTERS_ENDED: Metric = counter(
+    "taut_dead_letters_ended_total",
+    &["end"],
+    "Dead letters that are no longer kept: replay, drop or retention",
+);
+/// `taut_requests_expired_total`.
+pub const REQUESTS_EXPIRED: Metric = counter(
+    "taut_requests_expired_total",
+    &[],
+    "Stored requests that a crash left unanswered, closed at recovery",
+);
 /// `taut_secret_age_seconds`.
 pub const SECRET_AGE: Metric = gauge(
     "taut_secret_age_seconds",
@@ -202,6 +214,8 @@ pub const ALL: &[Metric] = &[
     BACKLOG_OLDEST,
     DELIVERY_ATTEMPTS,
     DEAD_LETTERS,
+    DEAD_LETTERS_ENDED,
+    REQUESTS_EXPIRED,
     SECRET_AGE,
     TENANTS,
     ACK_LATENCY,

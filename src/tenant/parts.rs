@@ -1,0 +1,122 @@
+//! What a running tenant is made of: its secrets, its line, its delivery.
+
+use std::sync::Arc;
+
+use taut_core::Reason;
+use taut_core::log::TenantFacts;
+use taut_delivery::{DeliveryDeps, DeliveryHandle, RouteSpec, Signer, TenantDelivery};
+use taut_socket::{Desired, LineDeps, LineHandle, Router, TenantLine};
+use taut_vault::{AppToken, SigningSecret};
+
+use super::supervisor::{Supervisor, seed_of};
+use crate::causes::with_causes;
+use crate::facts;
+
+/// A tenant's running parts.
+pub(super) struct Running {
+    pub(super) line: LineHandle,
+    pub(super) delivery: DeliveryHandle,
+    signer: Signer,
+    app_token: AppToken,
+}
+
+impl Running {
+    /// Goes on with these secrets: another token opens the next socket before the old one goes, another signing
+    /// secret signs the next attempt.
+    pub(super) fn renew(&mut self, secrets: Secrets) {
+        self.signer.replace(&secrets.signing_secret);
+        if self.app_token != secrets.app_token {
+            self.line.replace_token(secrets.app_token.clone());
+            self.app_token = secrets.app_token;
+        }
+    }
+}
+
+/// What a tenant needs to run.
+pub(super) struct Secrets {
+    app_token: AppToken,
+    signing_secret: SigningSecret,
+}
+
+impl Supervisor {
+    /// Reads the secrets from where the configuration says they are.
+    pub(super) fn secrets(&self) -> Result<Secrets, Reason> {
+        let mut ages = Vec::new();
+        let mut read = |key: &'static str, reference| {
+            let resolved = taut_vault::resolve(reference, &self.shared.secrets_base)
+                .map_err(|error| Reason::new("secret_missing", format!("{key}: {error}")))?;
+            if let Some(warning) = &resolved.warning {
+                tracing::warn!(tenant = %self.config.id, which = key, "{warning}");
+            }
+            ages.extend(resolved.set_at.map(|set_at| (key, set_at)));
+            Ok(resolved.secret)
+        };
+        let app_token = AppToken::new(read("app_token", &self.config.app_token)?);
+        let signing_secret = SigningSecret::new(read("signing_secret", &self.config.signing_secret)?);
+        self.board.update(|status| status.secrets = ages);
+        Ok(Secrets { app_token, signing_secret })
+    }
+
+    /// Starts the line and the delivery.
+    pub(super) fn parts(&self, secrets: Secrets, facts: &TenantFacts) -> Result<Running, Reason> {
+        let shared = &self.shared;
+        let names: Vec<_> = self.config.routes.iter().map(|route| route.name.clone()).collect();
+        let numbers = shared.registry.route_numbers(&self.config.id, &names).map_err(|error| {
+            Reason::new("store", format!("the routes' numbers could not be read: {error}"))
+        })?;
+        let routes: Vec<_> = self
+            .config
+            .routes
+            .iter()
+            .zip(&numbers.current)
+            .map(|(config, number)| RouteSpec { config: config.clone(), number: *number })
+            .collect();
+        let signer = Signer::new(&secrets.signing_secret);
+        let delivery = TenantDelivery::spawn(DeliveryDeps {
+            tenant: self.config.id.clone(),
+            routes,
+            removed: numbers.removed,
+            log: Arc::clone(&shared.log),
+            dead_letters: Arc::clone(&shared.dead_letters),
+            http: shared.handlers.clone(),
+            outside: shared.outside.clone(),
+            signer: signer.clone(),
+            config: shared.config.delivery.clone(),
+            board: Arc::clone(&self.board),
+            clock: Arc::clone(&shared.clock),
+            epoch: shared.log.epoch(),
+            metrics: shared.delivery_metrics.clone(),
+            loopback_response_urls: shared.loopback_response_urls,
+        });
+        let delivery = delivery.map_err(|error| Reason::new("route", with_causes(&error)))?;
+        if self.paused {
+            self.pause_routes(&delivery);
+        }
+        let table = delivery.router();
+        let intake = Router::new(move |kind, facts| {
+            let (routes, answering) = table.bits(kind, facts);
+            taut_socket::Routed { routes, answering }
+        });
+        let (claims, tenant) = (Arc::clone(shared), self.config.id.clone());
+        let line = TenantLine::spawn(LineDeps {
+            tenant: self.config.id.clone(),
+            app_token: secrets.app_token.clone(),
+            app_id: facts.app_id.clone(),
+            desired: if self.paused { Desired::Paused } else { Desired::Connected },
+            api: shared.api.clone(),
+            dialer: shared.dialer.clone(),
+            gate: Arc::clone(&shared.gate),
+            log: Arc::clone(&shared.log),
+            requests: delivery.requests(),
+            router: Arc::new(intake),
+            board: Arc::clone(&self.board),
+            clock: Arc::clone(&shared.clock),
+            config: Arc::new(shared.config.slack.clone()),
+            metrics: shared.line_metrics.clone(),
+            seed: seed_of(&self.config.id),
+            deaf_since: facts::deaf_since(facts),
+            claim_app: Arc::new(move |app_id| claims.apps.take(app_id, &tenant)),
+        });
+        Ok(Running { line, delivery, signer, app_token: secrets.app_token })
+    }
+}

@@ -1,0 +1,268 @@
+//! The supervisor's loop: start, wait, obey, restart, drain.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use taut_core::config::TenantConfig;
+use taut_core::log::TenantFacts;
+use taut_core::{Board, Clock, Moment, Reason, TenantId, TenantState};
+use taut_delivery::{DeliveryEnd, DeliveryHandle};
+use taut_net::retry::Backoff;
+use taut_socket::{Desired, LineEnd};
+use tokio::sync::mpsc;
+
+use super::parts::Running;
+use super::{Drain, Order, Shared, show};
+use crate::admin::{RouteOrder, TenantOrder};
+use crate::facts;
+
+/// How often missing secrets are looked for.
+const SECRETS_EVERY: Duration = Duration::from_secs(30);
+/// Pause before the first restart of a tenant's tasks; doubles, jittered.
+const RESTART_FIRST: Duration = Duration::from_secs(1);
+/// Longest pause before a restart.
+const RESTART_MAX: Duration = Duration::from_mins(1);
+/// A tenant that ran for so long counts as well again.
+const STABLE_AFTER: Duration = Duration::from_mins(10);
+/// How long the requests of a lost part may take to their end: their own deadline is 2.5 s, and a write follows.
+const LAST_REQUESTS_MAX: Duration = Duration::from_secs(5);
+
+pub(super) struct Supervisor {
+    pub(super) shared: Arc<Shared>,
+    pub(super) config: TenantConfig,
+    pub(super) board: Arc<Board>,
+    orders: mpsc::Receiver<Order>,
+    drains: mpsc::Receiver<Drain>,
+    pub(super) paused: bool,
+    restarts: Backoff,
+    /// When its parts were last started.
+    started: Moment,
+}
+
+/// What the supervisor woke up for.
+enum Wake {
+    Order(Order),
+    Drain(Drain),
+    LineEnded(LineEnd),
+    DeliveryEnded(DeliveryEnd),
+    Time,
+    Gone,
+}
+
+impl Supervisor {
+    /// A supervisor that has started nothing yet.
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        config: TenantConfig,
+        board: Arc<Board>,
+        orders: mpsc::Receiver<Order>,
+        drains: mpsc::Receiver<Drain>,
+    ) -> Self {
+        Self {
+            paused: config.paused,
+            restarts: Backoff::new(RESTART_FIRST, RESTART_MAX, seed_of(&config.id)),
+            started: shared.clock.now(),
+            shared,
+            config,
+            board,
+            orders,
+            drains,
+        }
+    }
+
+    /// Its clock.
+    pub(super) fn clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.shared.clock)
+    }
+
+    /// Runs the tenant until it is drained.
+    pub(super) async fn run(mut self) {
+        let mut facts = self.restored();
+        let mut running: Option<Running> = None;
+        let mut pause = Duration::ZERO;
+        loop {
+            if running.is_none() && pause.is_zero() {
+                running = self.start(&facts);
+                self.started = self.shared.clock.now();
+                if running.is_none() {
+                    pause = SECRETS_EVERY;
+                }
+            }
+            match self.wake(running.as_mut(), pause).await {
+                Wake::Order(order) => {
+                    if matches!(order, Order::Tenant(TenantOrder::Resume)) {
+                        pause = Duration::ZERO;
+                    }
+                    self.obey(order, running.as_mut());
+                }
+                Wake::Drain(drain) => {
+                    self.drain(running, drain).await;
+                    return;
+                }
+                Wake::Gone => return,
+                Wake::Time => pause = Duration::ZERO,
+                Wake::LineEnded(end) => {
+                    tracing::error!(tenant = %self.config.id, ?end, "the tenant's line ended on its own; restarting it");
+                    facts = self.end(running.take()).await;
+                    pause = self.next_pause();
+                }
+                Wake::DeliveryEnded(end) => {
+                    tracing::error!(tenant = %self.config.id, ?end, "the tenant's delivery ended on its own; restarting it");
+                    facts = self.end(running.take()).await;
+                    pause = self.next_pause();
+                }
+            }
+        }
+    }
+
+    async fn wake(&mut self, running: Option<&mut Running>, pause: Duration) -> Wake {
+        let parts = async {
+            let Some(Running { line, delivery, .. }) = running else {
+                tokio::time::sleep(pause).await;
+                return Wake::Time;
+            };
+            tokio::select! {
+                end = line.join() => Wake::LineEnded(end),
+                end = delivery.join() => Wake::DeliveryEnded(end),
+            }
+        };
+        tokio::select! {
+            biased;
+            drain = self.drains.recv() => drain.map_or(Wake::Gone, Wake::Drain),
+            order = self.orders.recv() => order.map_or(Wake::Gone, Wake::Order),
+            wake = parts => wake,
+        }
+    }
+
+    fn restored(&self) -> TenantFacts {
+        let mut facts = facts::restore(self.shared.registry.as_ref(), &self.board);
+        if let Some(app_id) = &self.config.app_id {
+            facts.app_id = Some(app_id.clone());
+        }
+        facts
+    }
+
+    fn start(&self, facts: &TenantFacts) -> Option<Running> {
+        let started = self.secrets().and_then(|secrets| self.parts(secrets, facts));
+        match started {
+            Ok(running) => Some(running),
+            Err(reason) => {
+                tracing::error!(tenant = %self.config.id, reason = reason.code, "{}", reason.text);
+                show(
+                    &self.board,
+                    self.shared.clock.wall(),
+                    TenantState::Incomplete,
+                    &reason.code,
+                    &reason.text,
+                );
+                None
+            }
+        }
+    }
+
+    /// The pause before the next restart; a tenant that ran well for a while begins anew.
+    fn next_pause(&mut self) -> Duration {
+        if self.shared.clock.now().since(self.started) >= STABLE_AFTER {
+            self.restarts.reset();
+        }
+        self.restarts.next_delay()
+    }
+
+    fn obey(&mut self, order: Order, running: Option<&mut Running>) {
+        tracing::info!(tenant = %self.config.id, ?order, "ordered by an operator");
+        match &order {
+            Order::Tenant(TenantOrder::Pause) => self.paused = true,
+            Order::Tenant(TenantOrder::Resume) => self.paused = false,
+            Order::Route(..) => {}
+        }
+        let Some(running) = running else { return };
+        match order {
+            Order::Tenant(TenantOrder::Pause) => {
+                running.line.set_desired(Desired::Paused);
+                self.pause_routes(&running.delivery);
+            }
+            Order::Tenant(TenantOrder::Resume) => {
+                // A park is lifted by a person who mended something: most often a secret.
+                match self.secrets() {
+                    Ok(secrets) => running.renew(secrets),
+                    Err(Reason { code, text }) => {
+                        tracing::error!(tenant = %self.config.id, reason = code, "{text}; the old secrets stay in use");
+                    }
+                }
+                running.line.set_desired(Desired::Connected);
+                for route in &self.config.routes {
+                    running.delivery.resume(&route.name);
+                }
+            }
+            Order::Route(route, order) => {
+                let known = match order {
+                    RouteOrder::Pause => running.delivery.pause(&route),
+                    RouteOrder::Resume => running.delivery.resume(&route),
+                    RouteOrder::ResetBreaker => running.delivery.reset_breaker(&route),
+                };
+                debug_assert!(known, "the socket's server checks the route's name");
+            }
+        }
+    }
+
+    pub(super) fn pause_routes(&self, delivery: &DeliveryHandle) {
+        for route in &self.config.routes {
+            delivery.pause(&route.name);
+        }
+    }
+
+    /// Ends what still runs of a tenant that lost a part: its requests under way get to their end, so that nothing of
+    /// the old parts acts beside the new ones. The facts for the restart.
+    async fn end(&self, running: Option<Running>) -> TenantFacts {
+        if let Some(Running { line, mut delivery, .. }) = running {
+            drop(line);
+            let end = delivery.drain(self.shared.clock.now() + LAST_REQUESTS_MAX).await;
+            tracing::debug!(tenant = %self.config.id, ?end, "the tenant's other part was ended too");
+        }
+        let facts = facts::of(&self.board);
+        let since = self.shared.clock.wall();
+        self.board.update(|status| {
+            // Its sockets went with its line; the silence until the next hello is counted from the last frame.
+            status.sockets = 0;
+            status.deaf_since = status.deaf_since.or(status.last_frame.filter(|_| status.wanted));
+            status.state = TenantState::Starting;
+            status.reason =
+                Reason::new("restart", "a part of this tenant ended on its own; it is started anew");
+            status.since = since;
+        });
+        facts
+    }
+
+    async fn drain(self, running: Option<Running>, drain: Drain) {
+        let Some(mut running) = running else {
+            answer(drain.done, true);
+            return;
+        };
+        let deadline = self.shared.clock.now() + drain.timeout;
+        // The line first: what it still takes in while closing is stored, and its requests need their handlers.
+        let finish = async {
+            let line = running.line.drain(deadline).await;
+            let delivery = running.delivery.drain(deadline).await;
+            (line, delivery) == (LineEnd::Drained, DeliveryEnd::Drained)
+        };
+        let whole = tokio::select! {
+            biased;
+            () = drain.hurry.cancelled() => false,
+            whole = finish => whole,
+        };
+        answer(drain.done, whole);
+    }
+}
+
+fn answer(done: tokio::sync::oneshot::Sender<bool>, whole: bool) {
+    // Whoever asked may have given up; the drain happened all the same.
+    let _asker_gone: Result<(), bool> = done.send(whole);
+}
+
+/// Spreads pauses and renewals over tenants; the same for a tenant at every start.
+pub(super) fn seed_of(tenant: &TenantId) -> u64 {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    let mut hasher = DefaultHasher::new();
+    tenant.hash(&mut hasher);
+    hasher.finish()
+}
