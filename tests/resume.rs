@@ -42,5 +42,8 @@ async fn a_missing_secret_is_looked_for_at_once_when_its_tenant_is_resumed() {
 
     assert!(connected(&app).await, "{}", site.worker.log_tail());
     app.push(Sample::Message);
-    assert!(handler.wait_until(SOON, |totals| totals.verified == 1).await, "signed with the secret that was put back");
+    assert!(
+        handler.wait_until(SOON, |totals| totals.verified == 1).await,
+        "signed with the secret that was put back"
+    );
 }
