@@ -1,6 +1,6 @@
 //! What a tenant's delivery task and its request desk share.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -52,9 +52,9 @@ pub(crate) struct Shared {
 /// Requests whose bare ack went out before their handler took them.
 #[derive(Default)]
 pub(crate) struct Released {
-    /// Their first attempt is still under way: the backlog shows them, the delivery task leaves them alone.
-    /// Bounded by [`REQUESTS_MAX`].
-    held: HashSet<Seq>,
+    /// Their first attempt is still under way: the backlog shows them, the delivery task leaves the answering route's
+    /// copies alone. Bounded by [`REQUESTS_MAX`].
+    held: HashMap<Seq, RouteBits>,
     /// Their first attempt failed: the delivery task takes them over at its next turn.
     handed: Vec<Handed>,
 }
@@ -73,9 +73,9 @@ impl Shared {
         self.routes.iter().find(|route| !bits.is_empty() && route.bit == bits)
     }
 
-    /// Keeps the backlog's copy of a released request from the delivery task while its first attempt runs.
-    pub(crate) fn hold(&self, seq: Seq) {
-        self.released.lock().held.insert(seq);
+    /// Keeps this route's copy of a released request from the delivery task while its first attempt runs.
+    pub(crate) fn hold(&self, seq: Seq, route: RouteBits) {
+        self.released.lock().held.insert(seq, route);
     }
 
     /// The first attempt took the request: commit it before calling this.
@@ -92,9 +92,9 @@ impl Shared {
         self.wake.notify_one();
     }
 
-    /// Whether a released request's first attempt is still under way.
-    pub(crate) fn is_held(&self, seq: Seq) -> bool {
-        self.released.lock().held.contains(&seq)
+    /// Whether a released request's first attempt, at this route, is still under way.
+    pub(crate) fn is_held(&self, seq: Seq, route: RouteBits) -> bool {
+        self.released.lock().held.get(&seq) == Some(&route)
     }
 
     /// Released requests that the delivery task is to take over.

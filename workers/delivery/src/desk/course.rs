@@ -93,7 +93,7 @@ impl Course {
                 let reply = self.reply(posted);
                 self.answer(route, seq, reply, answer)
             }
-            Decision::Defer(seq) => self.release(seq, answer).await,
+            Decision::Defer(seq) => self.release(route, seq, answer).await,
             Decision::Silent(reason) => self.say(answer, silent(reason)),
         };
         let Self { subject, stored, append, books: _ } = self;
@@ -200,9 +200,9 @@ impl Course {
 
     /// Records that the bare ack is owed, then acks bare. The delivery task leaves the request alone until its first
     /// attempt has ended.
-    async fn release(&mut self, seq: Seq, answer: oneshot::Sender<Answer>) -> Told {
+    async fn release(&mut self, route: &Route, seq: Seq, answer: oneshot::Sender<Answer>) -> Told {
         let shared = &self.subject.shared;
-        shared.hold(seq);
+        shared.hold(seq, route.bit);
         let released = shared.log.change(&shared.tenant, vec![Change::Release { seq }]);
         let in_time = tokio::time::timeout(self.subject.left_of(RELEASE_DEADLINE), released).await;
         if let Ok(Ok(())) = in_time {

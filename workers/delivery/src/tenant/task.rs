@@ -184,7 +184,8 @@ impl Task {
             let Some(last) = entries.last() else { return false };
             lane.cursor = last.seq;
             let owes = |entry: &&Entry| {
-                entry.routes.contains(route.bit) && !(entry.kind.is_request() && shared.is_held(entry.seq))
+                entry.routes.contains(route.bit)
+                    && !(entry.kind.is_request() && shared.is_held(entry.seq, route.bit))
             };
             let health = route.health.lock();
             for entry in entries.iter().filter(owes) {

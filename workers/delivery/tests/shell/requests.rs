@@ -304,3 +304,17 @@ async fn a_silent_request_is_closed_while_its_handler_still_runs() {
     until("expired", || bench.log.commits() == [(1, Outcome::Expired)]).await;
     assert_eq!(bench.attempts("expired"), 0);
 }
+
+#[tokio::test]
+async fn a_copy_goes_out_while_the_answering_route_still_has_the_request() {
+    let bot = Handler::always(Say { after: Duration::from_mins(1), ..say(200, "") }).await;
+    let audit = Handler::always(say(200, "")).await;
+    let bench = Bench::start(vec![route("bot", &bot.url, DEFER), route("audit", &audit.url, "")]);
+    let envelope = taut_core::Envelope::from_frame(&command("e-1", "").into()).expect("an envelope");
+    let answer = bench.begin(Arc::new(envelope), ready(Append::Stored(Seq(1))).boxed(), AGED).await;
+    assert_eq!(answer.ack, AckChoice::Bare);
+    // The delivery task sees the entry only now that it is released.
+    drop(bench.store(&command("e-1", "")));
+    until("the copy", || audit.count() == 1).await;
+    assert_eq!(bot.count(), 1);
+}
