@@ -28,6 +28,10 @@ pub(super) async fn handler_ends(subject: &Subject, route: &Route, attempt: Opti
         let now = shared.clock.now();
         let turn = route.health.lock().note(now, posted.verdict, probe, rand::random());
         shared.tell(route, turn, &posted.words);
+        if probe {
+            // The delivery task may be waiting for what this probe came to.
+            shared.wake.notify_one();
+        }
         let outcome = if late { "expired" } else { posted.verdict.name() };
         shared.board.counters.attempts.at(outcome).one();
         if late && told != Told::Silence(SilentReason::NotStored) {

@@ -49,6 +49,7 @@ pub struct Health {
     held: bool,
     paused: bool,
     successes: u64,
+    recoveries: u64,
 }
 
 impl Health {
@@ -62,6 +63,7 @@ impl Health {
             held: false,
             paused: false,
             successes: 0,
+            recoveries: 0,
         }
     }
 
@@ -99,7 +101,9 @@ impl Health {
             Verdict::Done | Verdict::Unhandled => {
                 self.successes += 1;
                 self.poison_row = 0;
-                self.breaker.success().then_some(Turn::Closed)
+                let closed = self.breaker.success();
+                self.recoveries += u64::from(closed);
+                closed.then_some(Turn::Closed)
             }
             Verdict::TargetFault => {
                 self.breaker.fault(now, probe, &self.retry, random).then_some(Turn::Opened)
@@ -123,6 +127,11 @@ impl Health {
         self.successes
     }
 
+    /// How often the target came back, or a person said that it is: what waits because of it is due then.
+    pub const fn recoveries(&self) -> u64 {
+        self.recoveries
+    }
+
     /// An operator pauses the route.
     pub const fn pause(&mut self) {
         self.paused = true;
@@ -131,12 +140,14 @@ impl Health {
     /// An operator resumes the route; also ends a hold.
     pub const fn resume(&mut self) {
         self.paused = false;
+        self.recoveries += 1;
         self.end_hold();
     }
 
     /// An operator closes the breaker; also ends a hold.
     pub const fn reset(&mut self) {
         self.breaker.success();
+        self.recoveries += 1;
         self.end_hold();
     }
 

@@ -7,8 +7,8 @@ use taut_core::log::{ATTEMPT_NOTES_MAX, AttemptNote, DeadReason, Entry, Outcome}
 use taut_core::order::Order;
 use taut_core::{Kind, Moment, Seq, WallMs};
 
-use super::breaker::Pass;
-use super::health::{Health, Turn};
+use super::breaker::{PROBE_PAUSE_MAX, Pass};
+use super::health::{Down, Health, Turn};
 use super::lanes::Lanes;
 use super::schedule::Retry;
 use super::verdict::Verdict;
@@ -83,6 +83,8 @@ pub struct Ended {
 pub struct Plan {
     rules: Rules,
     lanes: Lanes<Job>,
+    /// The target's recoveries that what waits has heard of.
+    recoveries_seen: u64,
 }
 
 #[derive(Debug)]
@@ -109,7 +111,7 @@ struct Failures {
 impl Plan {
     /// An empty plan.
     pub fn new(rules: Rules) -> Self {
-        Self { rules, lanes: Lanes::new(rules.concurrency) }
+        Self { rules, lanes: Lanes::new(rules.concurrency), recoveries_seen: 0 }
     }
 
     /// How many more envelopes it takes.
@@ -150,6 +152,10 @@ impl Plan {
 
     /// What to do now. What it returns counts as under way until one of the methods below ends it.
     pub fn next(&mut self, health: &mut Health, now: Moment, wall: WallMs) -> Step {
+        if self.recoveries_seen != health.recoveries() {
+            self.recoveries_seen = health.recoveries();
+            self.hasten(now);
+        }
         let Some(seq) = self.lanes.next(now) else {
             return Step::Wait(self.lanes.next_due());
         };
@@ -170,7 +176,6 @@ impl Plan {
     /// Whether the next head needs no further attempt: it was given up on before, or it is too old and either was
     /// tried or cannot be tried. Every envelope gets one attempt while its route is open.
     fn given_up(&mut self, seq: Seq, health: &Health, wall: WallMs) -> Option<DeadReason> {
-        use super::health::Down;
         let age_max = self.rules.age_max;
         let job = self.lanes.get_mut(seq)?;
         if let Some(reason) = job.failures.as_ref().and_then(|failures| failures.dying) {
@@ -196,9 +201,6 @@ impl Plan {
         random: u32,
     ) -> (After, Option<Turn>) {
         let turn = health.note(now, ended.verdict, ended.probe, random);
-        if turn == Some(Turn::Closed) {
-            self.hasten(now);
-        }
         let after = match ended.verdict {
             Verdict::Done => self.commit(ended.seq, now, Outcome::Delivered),
             Verdict::Unhandled => self.commit(ended.seq, now, Outcome::Unhandled),
@@ -206,9 +208,7 @@ impl Plan {
                 self.note_failure(ended, wall);
                 After::Bury(DeadReason::Poison)
             }
-            Verdict::TargetFault | Verdict::Transient { .. } => {
-                self.failed(health.successes(), now, wall, ended, random)
-            }
+            Verdict::TargetFault | Verdict::Transient { .. } => self.failed(health, now, wall, ended, random),
         };
         (after, turn)
     }
@@ -229,19 +229,22 @@ impl Plan {
         failures.notes.push_back(AttemptNote { at: wall, what: ended.words.clone() });
     }
 
-    fn failed(&mut self, successes: u64, now: Moment, wall: WallMs, ended: &Ended, random: u32) -> After {
+    fn failed(&mut self, health: &Health, now: Moment, wall: WallMs, ended: &Ended, random: u32) -> After {
         self.note_failure(ended, wall);
         let rules = self.rules;
         let Some(job) = self.lanes.get_mut(ended.seq) else { return After::Retry };
         let failures = job.failures.get_or_insert_default();
         let mut pause = rules.retry.pause(failures.attempts, random);
         if let Verdict::Transient { retry_after } = ended.verdict {
-            if job.successes_seen != successes {
+            if job.successes_seen != health.successes() {
                 failures.counted += 1;
             }
-            job.successes_seen = successes;
+            job.successes_seen = health.successes();
             // Asked for none at all, the first pause still keeps the attempts apart.
             pause = retry_after.map_or(pause, |asked| asked.max(rules.retry.first / 2));
+        } else if health.down() == Some(Down::BreakerOpen) {
+            // The breaker spaces the probes; without a head that is due, there would be none.
+            pause = pause.min(PROBE_PAUSE_MAX);
         }
         if failures.counted >= rules.attempts_max {
             return After::Bury(DeadReason::AttemptsMax);
@@ -285,7 +288,7 @@ impl Plan {
     }
 
     /// What waits because of its target is due now: the target is back, or a person says so.
-    pub fn hasten(&mut self, now: Moment) {
+    fn hasten(&mut self, now: Moment) {
         self.lanes.hasten(now, |job| job.failures.as_ref().is_some_and(|failures| failures.target));
     }
 }

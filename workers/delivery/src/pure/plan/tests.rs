@@ -176,6 +176,38 @@ fn only_probes_pass_an_open_breaker_and_success_hastens_what_waited() {
 }
 
 #[test]
+fn a_lone_envelope_probes_as_often_as_the_breaker_lets_it() {
+    let mut bench = Bench::new();
+    bench.offer(1, 7);
+    for _ in 0..20 {
+        bench.started();
+        bench.end_with(1, Verdict::TargetFault, true);
+    }
+    let before = bench.now;
+    bench.started();
+    assert!(bench.now.since(before) <= PROBE_PAUSE_MAX);
+}
+
+#[test]
+fn what_waited_for_its_target_goes_as_soon_as_anybody_finds_it_back() {
+    let by_a_request = |health: &mut Health, now| {
+        assert_eq!(health.note(now, Verdict::Done, true, 0), Some(Turn::Closed));
+    };
+    let by_a_person = |health: &mut Health, _| health.reset();
+    for found_back in [&by_a_request as &dyn Fn(&mut Health, Moment), &by_a_person] {
+        let mut bench = Bench::new();
+        bench.offer(1, 7);
+        for _ in 0..8 {
+            bench.started();
+            bench.end_with(1, Verdict::TargetFault, true);
+        }
+        assert!(matches!(bench.next(), Step::Wait(Some(_))));
+        found_back(&mut bench.health, bench.now);
+        assert!(matches!(bench.next(), Step::Start { probe: false, .. }));
+    }
+}
+
+#[test]
 fn poison_is_buried_at_once_and_its_lane_goes_on() {
     let mut bench = Bench::new();
     bench.offer(1, 7);
