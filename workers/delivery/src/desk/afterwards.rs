@@ -11,13 +11,14 @@ use super::response_url;
 use super::settle::commit_until_durable;
 use crate::pure::answer::late_post;
 use crate::pure::request::posts_late;
+use crate::pure::verdict::Verdict;
 use crate::route::{Posted, Route};
 use crate::shared::Handed;
 
 /// Lets a handler that is still running come to its end, and uses what it says.
 pub(super) async fn handler_ends(subject: &Subject, route: &Route, attempt: Option<Attempt>, told: Told) {
     let shared = &subject.shared;
-    let mut taken = false;
+    let mut taken = None;
     let tried = attempt.is_some();
     if let Some(Attempt { posting, probe, ended, _permit }) = attempt {
         let late = ended.is_none();
@@ -32,20 +33,33 @@ pub(super) async fn handler_ends(subject: &Subject, route: &Route, attempt: Opti
             // The delivery task may be waiting for what this probe came to.
             shared.wake.notify_one();
         }
-        let outcome = if late { "expired" } else { posted.verdict.name() };
+        // Of a request that was let go, a late answer is its delivery's first.
+        let expired = late && !matches!(told, Told::Released(_));
+        let outcome = if expired { "expired" } else { posted.verdict.name() };
         shared.board.counters.attempts.at(outcome).one();
         if late && told != Told::Silence(SilentReason::NotStored) {
             post_late(subject, &posted);
         }
-        taken = posted.verdict.is_success();
+        taken = taken_as(posted.verdict);
     }
     let Told::Released(seq) = told else { return };
-    if taken {
-        let commit = Change::Commit { seq, routes: route.bit, outcome: Outcome::Delivered };
-        commit_until_durable(shared, commit).await;
-        shared.unhold(seq);
-    } else {
+    let Some(outcome) = taken else {
         shared.hand_over(Handed { entry: entry(subject, seq, route.bit), tried });
+        return;
+    };
+    if outcome == Outcome::Delivered {
+        shared.board.counters.delivered.one();
+    }
+    commit_until_durable(shared, Change::Commit { seq, routes: route.bit, outcome }).await;
+    shared.unhold(seq);
+}
+
+/// How a released request ends with this verdict; `None` if its handler has not taken it.
+const fn taken_as(verdict: Verdict) -> Option<Outcome> {
+    match verdict {
+        Verdict::Done => Some(Outcome::Delivered),
+        Verdict::Unhandled => Some(Outcome::Unhandled),
+        Verdict::TargetFault | Verdict::Transient { .. } | Verdict::Poison => None,
     }
 }
 

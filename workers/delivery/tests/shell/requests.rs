@@ -129,6 +129,18 @@ async fn ack_then_deliver_records_the_bare_ack_and_a_late_success_is_the_deliver
     assert_eq!(bench.log.released(), [Seq(1)]);
     until("delivered", || bench.log.commits() == [(1, Outcome::Delivered)]).await;
     assert_eq!(handler.count(), 1);
+    assert_eq!((bench.attempts("done"), bench.attempts("expired")), (1, 0));
+    assert_eq!(bench.board.counters.delivered.get(), 1);
+}
+
+#[tokio::test]
+async fn a_released_request_that_nobody_listens_to_ends_as_unhandled() {
+    let handler = Handler::always(late(404, r#"{"error":"unhandled request"}"#)).await;
+    let bench = Bench::start(vec![route("bot", &handler.url, DEFER)]);
+    let answer = bench.request(&interactive("e-1", "block_actions"), AGED).await;
+    assert_eq!(answer.ack, AckChoice::Bare);
+    until("unhandled", || bench.log.commits() == [(1, Outcome::Unhandled)]).await;
+    assert_eq!((bench.attempts("unhandled"), bench.board.counters.delivered.get()), (1, 0));
 }
 
 #[tokio::test]
