@@ -31,6 +31,8 @@ use crate::seeing::{About, Seen, histograms};
 use crate::tenant::{Shared, TenantHandle, supervise};
 use crate::{facts, paths};
 
+/// Idle connections kept to Slack's Web API.
+const API_IDLE_MAX: usize = 4;
 /// What an ack survives with the disk store.
 const DURABILITY: &str = "synced to this host's disk: survives the end of the process and the loss of power, not the loss of the disk";
 
@@ -171,7 +173,10 @@ fn way_out(
     };
     let dialer = Dialer::new(&config.network, password).map_err(|error| error.to_string())?;
     let client = |way| HttpClient::new(dialer.clone(), way, HttpLimits::default());
-    let api = SlackApi::new(client(Way::Outside), &config.slack.api_url)
+    // Opens are rare and paced: connections kept for them would be memory for nothing.
+    let few = HttpLimits { idle_per_host: API_IDLE_MAX, ..HttpLimits::default() };
+    let api = HttpClient::new(dialer.clone(), Way::Outside, few);
+    let api = SlackApi::new(api, &config.slack.api_url)
         .map_err(|error| error.to_string())?
         .with_timeout(config.network.deadlines.call.0);
     Ok(Shared {
