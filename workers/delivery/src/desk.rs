@@ -17,11 +17,13 @@ use std::sync::Arc;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use taut_core::log::{Append, Change, Outcome};
 use taut_core::request::{AckChoice, Answer, NewRequest, Requests, SilentReason};
 use taut_core::{DedupKey, Moment};
 use tokio::sync::{oneshot, watch};
 
 use self::course::Course;
+use self::settle::commit_until_durable;
 use crate::pure::request::REQUEST_DEADLINE;
 use crate::shared::Shared;
 
@@ -65,23 +67,40 @@ impl Requests for RequestDesk {
                 self.shared.tasks.spawn(course.run(answer));
                 answered.map(|answer| answer.unwrap_or_else(|_| silent(SilentReason::Late))).boxed()
             }
-            Err(earlier) => Box::pin(earlier.answer(left)),
+            Err(earlier) => {
+                self.shared.tasks.spawn(end_copy(Arc::clone(&self.shared), request, earlier.clone()));
+                Box::pin(earlier.answer(left))
+            }
         }
     }
 }
 
+/// Hears what became of a copy's own append. Where the first copy's was refused it may be the one that is stored, and
+/// then nobody else ends it.
+async fn end_copy(shared: Arc<Shared>, request: NewRequest, mut first: Earlier) {
+    let Append::Stored(seq) = request.stored.await else { return };
+    let refused = matches!(first.decided().await, Some(AckChoice::Silent(SilentReason::NotStored)));
+    let (_, answering) = shared.router.bits(request.envelope.kind, &request.envelope.facts());
+    if refused && !answering.is_empty() {
+        let commit = Change::Commit { seq, routes: answering, outcome: Outcome::Expired };
+        commit_until_durable(&shared, commit).await;
+    }
+}
+
 /// An earlier copy of the same request.
+#[derive(Clone)]
 struct Earlier(watch::Receiver<Option<Decided>>);
 
 impl Earlier {
     async fn answer(mut self, left: std::time::Duration) -> Answer {
-        let decided = tokio::time::timeout(left, self.0.wait_for(Option::is_some)).await;
-        let ack = match decided {
-            Ok(Ok(decided)) => decided.as_ref().map(|decided| decided.ack.clone()),
-            // Its task is gone without a word, or does not know yet.
-            Ok(Err(_)) | Err(_) => None,
-        };
+        let ack = tokio::time::timeout(left, self.decided()).await.ok().flatten();
         Answer { ack: ack.unwrap_or(AckChoice::Silent(SilentReason::Late)), settle: None }
+    }
+
+    /// What it came to; `None` if its task is gone without a word.
+    async fn decided(&mut self) -> Option<AckChoice> {
+        let decided = self.0.wait_for(Option::is_some).await.ok()?;
+        decided.as_ref().map(|decided| decided.ack.clone())
     }
 }
 

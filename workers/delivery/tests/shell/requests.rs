@@ -1,6 +1,7 @@
 //! Requests, from their frame to their ack.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use futures::FutureExt as _;
@@ -199,6 +200,36 @@ async fn duplicates_get_the_first_ones_answer_from_one_call() {
     assert_eq!(settle(third, true), payload(r#"{"text":"once"}"#));
     until("one commit", || bench.log.commits() == [(1, Outcome::Delivered)]).await;
     assert_eq!(handler.count(), 1);
+}
+
+#[tokio::test]
+async fn a_copy_that_is_stored_where_the_first_one_was_refused_does_not_stay_open() {
+    let handler = Handler::always(say(200, "")).await;
+    let bench = Bench::start(vec![route("bot", &handler.url, "")]);
+    let (done, stored) = futures::channel::oneshot::channel();
+    let envelope = taut_core::Envelope::from_frame(&command("e-1", "").into()).expect("an envelope");
+    let stored = stored.map(|append| append.unwrap_or(Append::Unavailable)).boxed();
+    let first = bench.begin(Arc::new(envelope), stored, FRESH);
+    let second = bench.request(&command("e-1", ""), FRESH);
+    assert_eq!(bench.log.open(), 1);
+    done.send(Append::Unavailable).expect("somebody waits");
+    let not_stored = silent(SilentReason::NotStored);
+    assert_eq!((first.await.ack, second.await.ack), (not_stored.clone(), not_stored));
+    until("expired", || bench.log.commits() == [(1, Outcome::Expired)]).await;
+    assert_eq!(bench.log.open(), 0);
+}
+
+#[tokio::test]
+async fn every_copy_hears_what_became_of_its_append() {
+    let handler = Handler::always(say(200, "")).await;
+    let bench = Bench::start(vec![route("bot", &handler.url, "")]);
+    settle(bench.request(&command("e-1", ""), FRESH).await, true);
+    let (envelope, stored) = bench.store(&command("e-1", ""));
+    let heard = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&heard);
+    let stored = stored.inspect(move |append| flag.store(*append == Append::Duplicate(Seq(1)), Relaxed));
+    assert_eq!(bench.begin(envelope, stored.boxed(), FRESH).await.ack, AckChoice::Bare);
+    until("heard", || heard.load(Relaxed)).await;
 }
 
 #[tokio::test]
