@@ -74,7 +74,7 @@ pub(super) struct Task {
     orphan_burials: FuturesUnordered<BoxFuture<'static, orphans::Buried>>,
     commits: FuturesUnordered<BoxFuture<'static, CommitEnd>>,
     pending: Vec<Change>,
-    /// Set while the store refuses commits: when to try again. Nothing starts meanwhile.
+    /// Set from a refused commit to the next durable one: when to try again. Nothing starts meanwhile.
     commit_at: Option<Moment>,
     /// Dead letters that no log line has told of yet, and when one last did.
     untold: u64,
@@ -201,7 +201,8 @@ impl Task {
             return None;
         }
         if let Some(at) = self.commit_at {
-            return Some(at);
+            // A commit under way ends by itself.
+            return self.commits.is_empty().then_some(at);
         }
         if self.pending.len() >= COMMITS_PENDING_MAX {
             return None;

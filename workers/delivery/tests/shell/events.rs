@@ -270,3 +270,18 @@ async fn a_panic_is_told_to_the_supervisor() {
     assert_eq!(bench.handle.join().await, DeliveryEnd::Panicked);
     assert_eq!(bench.handle.join().await, DeliveryEnd::Panicked);
 }
+
+#[tokio::test]
+async fn nothing_goes_out_while_a_refused_commit_is_tried_again() {
+    let handler = Handler::always(say(200, "")).await;
+    let bench = Bench::start(vec![route("bot", &handler.url, "")]);
+    bench.log.refuse_changes(true);
+    bench.event("Ev1", "C1").await;
+    until("the second try", || bench.log.refused() == 2).await;
+    bench.event("Ev2", "C2").await;
+    until("the third try", || bench.log.refused() == 3).await;
+    assert_eq!(handler.count(), 1);
+    bench.log.refuse_changes(false);
+    until("all commits", || bench.log.commits().len() == 2).await;
+    assert_eq!(handler.count(), 2);
+}

@@ -25,6 +25,7 @@ struct State {
     released: Vec<Seq>,
     damaged: HashSet<Seq>,
     refusing: bool,
+    refused: usize,
     panicking: bool,
     wake: Option<Wake>,
 }
@@ -60,6 +61,11 @@ impl MemLog {
     /// Changes are refused while this is set.
     pub(crate) fn refuse_changes(&self, refuse: bool) {
         self.0.lock().refusing = refuse;
+    }
+
+    /// How often changes were refused.
+    pub(crate) fn refused(&self) -> usize {
+        self.0.lock().refused
     }
 
     /// Reading the backlog panics from now on.
@@ -133,7 +139,8 @@ impl Log for MemLog {
     fn change(&self, _: &TenantId, changes: Vec<Change>) -> BoxFuture<'static, Result<(), LogError>> {
         let mut state = self.0.lock();
         if state.refusing {
-            return ready(Err(LogError::Unavailable { cause: "the test says so".into() })).boxed();
+            state.refused += 1;
+            return refusal(state.refused).boxed();
         }
         for change in changes {
             state.apply(change);
@@ -235,6 +242,14 @@ impl DeadLetters for MemDeadLetters {
     fn stats(&self, _: &TenantId) -> DeadLetterStats {
         DeadLetterStats::default()
     }
+}
+
+/// A store that cannot write says so at once, and later takes its time to find out that nothing has changed.
+async fn refusal(nth: usize) -> Result<(), LogError> {
+    if nth > 1 {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    Err(LogError::Unavailable { cause: "the test says so".into() })
 }
 
 /// The log as its users see it.

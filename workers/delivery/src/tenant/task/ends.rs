@@ -127,14 +127,16 @@ impl Task {
         if self.pending.is_empty() || waiting || self.commits.len() >= COMMIT_BATCHES_MAX {
             return;
         }
-        self.commit_at = None;
         let changes = std::mem::take(&mut self.pending);
         let submitted = self.shared.log.change(&self.shared.tenant, changes.clone());
         self.commits.push(submitted.map(move |result| CommitEnd { changes, result }).boxed());
     }
 
     pub(super) fn take_commit(&mut self, end: CommitEnd) {
-        let Err(error) = end.result else { return };
+        let Err(error) = end.result else {
+            self.commit_at = None;
+            return;
+        };
         if self.commit_at.is_none() {
             warn!(tenant = %self.shared.tenant, %error, "commits are not durable; nothing goes out until they are");
         }
