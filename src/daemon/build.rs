@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use taut_core::config::{Config, TenantConfig};
 use taut_core::log::{Log, QueueLimits};
@@ -31,6 +32,9 @@ use crate::seeing::{About, Seen, histograms};
 use crate::tenant::{Shared, TenantHandle, supervise};
 use crate::{facts, paths};
 
+/// How long an idle connection to a handler is kept. Node's HTTP server closes its own after 5 s: a request that meets
+/// that close is lost to a reset.
+const HANDLER_IDLE_MAX: Duration = Duration::from_secs(4);
 /// Idle connections kept to Slack's Web API.
 const API_IDLE_MAX: usize = 4;
 /// What an ack survives with the disk store.
@@ -187,7 +191,11 @@ fn way_out(
             config.slack.opens_per_second,
             Arc::clone(clock),
         )),
-        handlers: client(Way::Direct),
+        handlers: HttpClient::new(
+            dialer.clone(),
+            Way::Direct,
+            HttpLimits { idle_max: HANDLER_IDLE_MAX, ..HttpLimits::default() },
+        ),
         outside: client(Way::Outside),
         dialer,
         log: Arc::new(store.clone()),

@@ -68,7 +68,7 @@ pub(crate) struct Posted {
 pub(crate) struct PostedAnswer {
     status: u16,
     headers: HeaderMap,
-    /// `None` if it was larger than what taut reads.
+    /// `None` if it was larger than what taut reads, or broke off.
     body: Option<Bytes>,
 }
 
@@ -157,7 +157,7 @@ impl Route {
 
 /// Judges what the client returned.
 fn judge(envelope: &Envelope, result: Result<HttpAnswer, HttpError>, took: Duration) -> Posted {
-    // A body too large to read is not an empty one.
+    // A body that was not read is not an empty one.
     const UNREAD: &[u8] = b"?";
     let (answer, step) = match result {
         Ok(HttpAnswer { status, headers, body }) => {
@@ -165,6 +165,10 @@ fn judge(envelope: &Envelope, result: Result<HttpAnswer, HttpError>, took: Durat
         }
         Err(HttpError::AnswerTooLarge { status, .. }) => {
             (Some(PostedAnswer { status, headers: HeaderMap::new(), body: None }), String::new())
+        }
+        // The handler has decided; only its words are missing.
+        Err(HttpError::AnswerCut { status, headers }) => {
+            (Some(PostedAnswer { status, headers: *headers, body: None }), String::new())
         }
         Err(HttpError::Dial(error)) => (None, format!("{}: {}", error.step, error.kind)),
         Err(HttpError::BadUrl { .. }) => (None, "the URL cannot be used".into()),
@@ -195,4 +199,20 @@ fn retry_after(headers: &HeaderMap) -> Option<u64> {
 
 fn is_rate_limit_notice(envelope: &Envelope) -> bool {
     envelope.kind == Kind::EventsApi && envelope.facts().payload_type.as_deref() == Some("app_rate_limited")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_success_whose_body_broke_off_is_a_success() {
+        let frame = Bytes::from_static(br#"{"envelope_id":"e","type":"events_api","payload":{}}"#);
+        let envelope = Envelope::from_frame(&frame).expect("an envelope");
+        let cut = |status| Err(HttpError::AnswerCut { status, headers: Box::default() });
+        assert!(judge(&envelope, cut(200), Duration::ZERO).verdict.is_success());
+        let failed = judge(&envelope, cut(500), Duration::ZERO);
+        assert_eq!(failed.verdict, Verdict::Transient { retry_after: None });
+        assert!(failed.answer.is_some_and(|answer| answer.body.is_none()));
+    }
 }

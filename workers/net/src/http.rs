@@ -8,11 +8,12 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures::future::BoxFuture;
 use http::uri::Authority;
-use http::{HeaderMap, Method, Request, Response, Uri};
+use http::{HeaderMap, Method, Request, Uri};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Body as _, Incoming};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::time::{Instant, timeout_at};
 use tower_service::Service;
 
 use crate::dial::{DialError, Dialer, Endpoint, Stream, Way};
@@ -69,14 +70,22 @@ pub enum HttpError {
     /// The host was not reached.
     #[error(transparent)]
     Dial(#[from] DialError),
-    /// No whole answer in time.
+    /// The status and the headers came, the body's end did not: in time, or before the connection ended.
+    #[error("the answer (status {status}) broke off before its body was whole")]
+    AnswerCut {
+        /// Its status.
+        status: u16,
+        /// Its headers.
+        headers: Box<HeaderMap>,
+    },
+    /// No status in time.
     #[error("no answer within {waited:?}")]
     Timeout {
         /// The request's time-out.
         waited: Duration,
     },
-    /// The connection ended, or broke HTTP's rules, before the answer was whole.
-    #[error("the connection ended before the answer was whole: {text}")]
+    /// The connection ended, or broke HTTP's rules, before the answer's headers were whole.
+    #[error("the connection ended before the answer: {text}")]
     Reset {
         /// The HTTP library's words.
         text: String,
@@ -124,11 +133,18 @@ impl HttpClient {
             return Err(HttpError::BadUrl { url: without_secrets(&request.url) });
         }
         let (waited, bytes_max) = (request.timeout, request.answer_bytes_max);
-        let exchange = async {
-            let answer = self.pool.request(assemble(request)).await.map_err(|error| fault(&error))?;
-            read(answer, bytes_max).await
-        };
-        tokio::time::timeout(waited, exchange).await.unwrap_or(Err(HttpError::Timeout { waited }))
+        let deadline = Instant::now() + waited;
+        let answer = timeout_at(deadline, self.pool.request(assemble(request))).await;
+        let answer = answer.map_err(|_| HttpError::Timeout { waited })?.map_err(|error| fault(&error))?;
+        let (head, incoming) = answer.into_parts();
+        let status = head.status.as_u16();
+        match timeout_at(deadline, read(incoming, bytes_max)).await {
+            Ok(Ok(body)) => Ok(HttpAnswer { status, headers: head.headers, body }),
+            Ok(Err(Unread::TooLarge)) => Err(HttpError::AnswerTooLarge { status, bytes_max }),
+            Ok(Err(Unread::Broken)) | Err(_) => {
+                Err(HttpError::AnswerCut { status, headers: Box::new(head.headers) })
+            }
+        }
     }
 }
 
@@ -151,22 +167,25 @@ fn assemble(request: HttpRequest) -> Request<Full<Bytes>> {
     assembled
 }
 
-async fn read(answer: Response<Incoming>, bytes_max: usize) -> Result<HttpAnswer, HttpError> {
-    let (head, mut incoming) = answer.into_parts();
-    let status = head.status.as_u16();
-    let too_large = || HttpError::AnswerTooLarge { status, bytes_max };
+/// Why a body was not read to its end.
+enum Unread {
+    TooLarge,
+    Broken,
+}
+
+async fn read(mut incoming: Incoming, bytes_max: usize) -> Result<Bytes, Unread> {
     if incoming.size_hint().lower() > bytes_max as u64 {
-        return Err(too_large());
+        return Err(Unread::TooLarge);
     }
     let mut body = Body::default();
     while let Some(frame) = incoming.frame().await {
-        let Ok(data) = frame.map_err(|error| broken(&error))?.into_data() else { continue };
+        let Ok(data) = frame.map_err(|_| Unread::Broken)?.into_data() else { continue };
         if body.len() + data.len() > bytes_max {
-            return Err(too_large());
+            return Err(Unread::TooLarge);
         }
         body.push(data);
     }
-    Ok(HttpAnswer { status, headers: head.headers, body: body.whole() })
+    Ok(body.whole())
 }
 
 /// A body as it grows: one piece, the usual case, is never copied.

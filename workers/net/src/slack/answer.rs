@@ -75,7 +75,7 @@ pub(super) fn missing(error: &HttpError) -> OpenError {
         HttpError::Timeout { .. } => {
             odd("timeout", &format!("{error}: Slack, the proxy or the network is slow"))
         }
-        HttpError::Reset { .. } => odd("connection_lost", &error.to_string()),
+        HttpError::Reset { .. } | HttpError::AnswerCut { .. } => odd("connection_lost", &error.to_string()),
         HttpError::AnswerTooLarge { .. } => odd(
             "odd_answer",
             &format!("{error}; that is not Slack's: what is slack.api_url, and what is in between?"),

@@ -126,12 +126,21 @@ async fn answer_beyond_the_limit_is_cut_whether_announced_or_not() {
 
 #[tokio::test]
 async fn answer_that_breaks_off_or_is_no_http_is_a_reset() {
-    for answer in ["", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab", "HTTP/1.1 200", "SSH-2.0-x\r\n"] {
+    for answer in ["", "HTTP/1.1 200", "HTTP/1.1 200 OK\r\nContent-Len", "SSH-2.0-x\r\n"] {
         let server = Server::saying(answer).await;
         let error = client().send(post(&server, "/", "x")).await.expect_err("broken");
         assert!(matches!(error, HttpError::Reset { .. }), "{answer:?}: {error}");
         assert_eq!(server.connections(), 1, "{answer:?} was retried");
     }
+}
+
+#[tokio::test]
+async fn answer_whose_body_breaks_off_still_says_its_status() {
+    let server = Server::saying("HTTP/1.1 503 No\r\nRetry-After: 7\r\nContent-Length: 5\r\n\r\nab").await;
+    let error = client().send(post(&server, "/", "x")).await.expect_err("broken");
+    let HttpError::AnswerCut { status, headers } = error else { panic!("{error}") };
+    assert_eq!((status, headers["retry-after"].as_bytes()), (503, b"7".as_slice()));
+    assert_eq!(server.connections(), 1, "it was retried");
 }
 
 #[tokio::test]
@@ -165,7 +174,7 @@ async fn silent_server_meets_the_requests_deadline() {
     })
     .await;
     let error = client().send(HttpRequest { timeout: waited, ..post(&drip, "/", "x") }).await;
-    assert!(matches!(error, Err(HttpError::Timeout { .. })));
+    assert!(matches!(error, Err(HttpError::AnswerCut { status: 200, .. })));
 }
 
 #[tokio::test]
