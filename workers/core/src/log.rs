@@ -164,16 +164,16 @@ pub enum Overflow {
 /// Why a read or a change failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LogError {
-    /// The entry's bytes could not be read back.
-    #[error("could not read envelope {seq} back from the log: {cause}")]
+    /// The entry's stored bytes are damaged: no later read brings them back.
+    #[error("envelope {seq} is damaged in the log: {cause}")]
     Read {
         /// Which entry.
         seq: Seq,
         /// The system's words.
         cause: String,
     },
-    /// The store cannot make anything durable just now.
-    #[error("the store cannot write: {cause}")]
+    /// The disk does not do it now; a later try may succeed.
+    #[error("the store does not answer now: {cause}")]
     Unavailable {
         /// The system's words.
         cause: String,
@@ -205,7 +205,7 @@ pub trait Log: Send + Sync + 'static {
     /// An entry's frame; `None` if it is no longer stored.
     ///
     /// # Errors
-    /// [`LogError::Read`] if the disk fails or the bytes are damaged.
+    /// [`LogError::Unavailable`] if the disk fails, [`LogError::Read`] if the bytes are damaged.
     fn read(&self, tenant: &TenantId, seq: Seq) -> Result<Option<Bytes>, LogError>;
 
     /// Has `wake` called after each group that made entries of this tenant deliverable; replaces an earlier one.

@@ -55,7 +55,7 @@ impl Shared {
     }
 
     fn read_unmeasured(&self, tenant: &TenantId, seq: Seq) -> Result<Option<Bytes>, LogError> {
-        let mut cause = "compaction moves it without end".to_owned();
+        let mut fault = LogError::Unavailable { cause: "compaction moves it without end".to_owned() };
         let mut last = None;
         for _ in 0..READS_MAX {
             let Some((slot, file)) = self.find(tenant, seq) else { return Ok(None) };
@@ -66,15 +66,15 @@ impl Shared {
             let frame = match file {
                 _ if slot.damaged => return Err(LogError::Read { seq, cause: "it is damaged".to_owned() }),
                 Some(file) => self.frame(&*file, tenant, &slot),
-                None => Err("its segment is gone".to_owned()),
+                None => Err(LogError::Unavailable { cause: "its segment is gone".to_owned() }),
             };
             match frame {
                 Ok(frame) => return Ok(Some(frame)),
                 // Compaction may have moved the entry and recycled the file: then it is found elsewhere.
-                Err(words) => cause = words,
+                Err(error) => fault = error,
             }
         }
-        Err(LogError::Read { seq, cause })
+        Err(fault)
     }
 
     fn find(&self, tenant: &TenantId, seq: Seq) -> Option<(Slot, Option<Arc<dyn SegmentFile>>)> {
@@ -84,18 +84,21 @@ impl Shared {
         Some((slot, file))
     }
 
-    fn frame(&self, file: &dyn SegmentFile, tenant: &TenantId, slot: &Slot) -> Result<Bytes, String> {
+    /// What the disk does not give now it may give later; what does not hold its checksum is damaged.
+    fn frame(&self, file: &dyn SegmentFile, tenant: &TenantId, slot: &Slot) -> Result<Bytes, LogError> {
+        let damaged = |cause: &str| LogError::Read { seq: slot.seq, cause: cause.to_owned() };
         let length = record::entry_bytes(tenant.as_str(), frame_bytes(slot));
         let mut record = vec![0; length];
-        file.read_at(&mut record, u64::from(slot.place.offset)).map_err(|error| error.to_string())?;
+        file.read_at(&mut record, u64::from(slot.place.offset))
+            .map_err(|error| LogError::Unavailable { cause: error.to_string() })?;
         let seed = segment::seed(self.store, slot.place.segment);
-        let head = Head::parse(&record, seed, Some(tenant)).ok_or("its head is damaged")?;
+        let head = Head::parse(&record, seed, Some(tenant)).ok_or_else(|| damaged("its head is damaged"))?;
         let same = matches!(head.what, What::Entry(entry) if entry.seq == slot.seq)
             && head.tenant.as_ref() == Some(tenant)
             && head.body_bytes == frame_bytes(slot);
         let body = head.own_bytes..head.own_bytes + head.body_bytes;
         if !same || !head.holds(&record[body.clone()], seed) {
-            return Err("its checksum does not hold".to_owned());
+            return Err(damaged("its checksum does not hold"));
         }
         Ok(Bytes::from(record).slice(body))
     }

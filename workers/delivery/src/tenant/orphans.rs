@@ -2,7 +2,7 @@
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use taut_core::log::{Change, DeadLettersError, DeadReason, Entry, Outcome};
+use taut_core::log::{Change, DeadLettersError, DeadReason, Entry, LogError, Outcome};
 use taut_core::{Moment, RouteBits, Seq};
 use tracing::{info, warn};
 
@@ -92,8 +92,9 @@ fn bury(shared: &Shared, owed: Vec<(Entry, RouteBits, Epitaph)>, last: Seq) -> B
     for (entry, routes, mut epitaph) in owed {
         let frame = match shared.log.read(&shared.tenant, entry.seq) {
             Ok(Some(frame)) => frame,
-            Ok(None) => continue,
-            Err(_) => {
+            // Unreadable now: it stays where it is until the next start.
+            Ok(None) | Err(LogError::Unavailable { .. }) => continue,
+            Err(LogError::Read { .. }) => {
                 epitaph.reason = DeadReason::Damaged;
                 bytes::Bytes::new()
             }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::stream::StreamExt as _;
-use taut_core::log::{Change, DeadLettersError, DeadReason, Outcome};
+use taut_core::log::{Change, DeadLettersError, DeadReason, LogError, Outcome};
 use taut_core::{Moment, RouteName, Seq};
 use tracing::warn;
 
@@ -73,7 +73,10 @@ impl Task {
             match frame.map_or_else(|| shared.log.read(&shared.tenant, seq), |f| Ok(Some(f))) {
                 Ok(Some(frame)) => (frame, reason),
                 Ok(None) => return plan.buried(seq, shared.clock.now()),
-                Err(_) => (Bytes::new(), DeadReason::Damaged),
+                Err(LogError::Unavailable { .. }) => {
+                    return plan.bury_later(seq, reason, shared.clock.now() + BURY_AGAIN_AFTER);
+                }
+                Err(LogError::Read { .. }) => (Bytes::new(), DeadReason::Damaged),
             };
         let Some((kind, received_at)) = plan.filed(seq) else { return };
         let route = shared.routes[lane].name.clone();
