@@ -21,7 +21,7 @@ pub enum DeadLetterCommand {
     /// One line for each dead letter: tenant, number, route, kind, reason.
     List(ListArgs),
     /// One dead letter with its attempts and, outside prod, its envelope.
-    Show(PickArgs),
+    Show(ShowArgs),
     /// Deliver again to the routes that failed, with a fresh signature, past dedup.
     Replay(PickArgs),
     /// Remove for good.
@@ -47,6 +47,20 @@ pub struct ListArgs {
     /// Print documents instead of lines.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    store: StoreArgs,
+}
+
+/// `taut deadletter show`
+#[derive(Debug, Args)]
+pub struct ShowArgs {
+    /// The tenant.
+    tenant: String,
+    /// The dead letter's number.
+    number: u64,
+    /// The route that failed, where several did.
+    #[arg(long)]
+    route: Option<String>,
     #[command(flatten)]
     store: StoreArgs,
 }
@@ -134,8 +148,8 @@ fn print_letter(letter: &DeadLetter, json: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn show(args: PickArgs) -> Outcome {
-    let number = args.number.ok_or_else(|| Failure::refused("taut: name a dead letter by its number"))?;
+async fn show(args: ShowArgs) -> Outcome {
+    let number = args.number;
     let route = match &args.route {
         Some(route) => route.clone(),
         None => only_route(&args, number).await?,
@@ -155,7 +169,7 @@ async fn show(args: PickArgs) -> Outcome {
 }
 
 /// The route of the first dead letter with this number; several routes may have failed at one envelope.
-async fn only_route(args: &PickArgs, number: u64) -> Result<String, Failure> {
+async fn only_route(args: &ShowArgs, number: u64) -> Result<String, Failure> {
     let tenant = TenantId::new(&args.tenant).map_err(|error| error.to_string())?;
     // The last place before this number: the listing goes on right after it.
     let last_name = RouteName::new(&"z".repeat(64)).map_err(|error| error.to_string())?;
@@ -184,6 +198,7 @@ async fn replay(args: PickArgs) -> Outcome {
         let changed: Changed = worker(&args.store.worker)?.post("/v1/deadletters/replay", &pick).await?;
         changed.count
     };
+    found(&pick, count)?;
     println!("{count} replayed");
     Ok(ExitCode::SUCCESS)
 }
@@ -196,8 +211,17 @@ async fn discard(args: PickArgs) -> Outcome {
         let changed: Changed = worker(&args.store.worker)?.post("/v1/deadletters/drop", &pick).await?;
         changed.count
     };
+    found(&pick, count)?;
     println!("{count} dropped");
     Ok(ExitCode::SUCCESS)
+}
+
+/// A number that names nothing is a mistake; all of none is not.
+fn found(pick: &LetterPick, count: u64) -> Result<(), Failure> {
+    match pick.seq {
+        Some(seq) if count == 0 => Err(format!("{} has no dead letter {seq}", pick.tenant).into()),
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// The store itself, with its lock, for as long as the letters live.

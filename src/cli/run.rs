@@ -35,6 +35,11 @@ pub(super) fn run(args: &RunArgs) -> Outcome {
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     refuse_core_dumps();
     warn_all(&loaded);
+    if loaded.config.tenants.is_empty() {
+        tracing::warn!(
+            "there are no tenants: this worker does nothing; name a file with [[tenants]] (--config), or use --forward"
+        );
+    }
     match daemon::run_to_end(loaded)? {
         RunEnd::Drained => Ok(ExitCode::SUCCESS),
         RunEnd::Failed => Ok(ExitCode::FAILURE),

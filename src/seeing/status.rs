@@ -145,6 +145,7 @@ fn tenant(board: &Board, seen: &Seen) -> TenantStatus {
 impl StatusReport {
     /// The report as a table for people.
     pub fn table(&self) -> String {
+        let width = self.tenants.iter().map(|tenant| tenant.id.len()).max().unwrap_or(0).max("tenant".len());
         let mut text = String::new();
         let mut line = |line: std::fmt::Arguments<'_>| {
             text.write_fmt(line).and_then(|()| text.write_char('\n')).expect("a String takes every write");
@@ -159,12 +160,12 @@ impl StatusReport {
             store.durability
         ));
         line(format_args!(
-            "\n{:<20} {:<11} {:<18} {:>9} {:>9} {:>8} {:>9} {:>6} {:>8}",
+            "\n{:<width$} {:<11} {:<24} {:>9} {:>9} {:>8} {:>9} {:>6} {:>8}",
             "tenant", "state", "reason", "received", "acked", "backlog", "delivered", "dead", "deaf s"
         ));
         for t in &self.tenants {
             line(format_args!(
-                "{:<20} {:<11} {:<18} {:>9} {:>9} {:>8} {:>9} {:>6} {:>8.1}",
+                "{:<width$} {:<11} {:<24} {:>9} {:>9} {:>8} {:>9} {:>6} {:>8.1}",
                 t.id,
                 t.state,
                 t.reason,

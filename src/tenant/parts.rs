@@ -44,7 +44,7 @@ impl Supervisor {
         let mut ages = Vec::new();
         let mut read = |key: &'static str, reference| {
             let resolved = taut_vault::resolve(reference, &self.shared.secrets_base)
-                .map_err(|error| Reason::new("secret_missing", format!("{key}: {error}")))?;
+                .map_err(|error| Reason::new("secret_missing", format!("{key}: {}", with_causes(&error))))?;
             if let Some(warning) = &resolved.warning {
                 tracing::warn!(tenant = %self.config.id, which = key, "{warning}");
             }

@@ -157,7 +157,7 @@ pub struct WorkerConfig {
     pub name: Option<String>,
     /// Most tenants of this worker.
     pub tenants_max: u32,
-    /// Longest drain without progress.
+    /// Longest drain: what is unfinished then stays in the log.
     pub drain_timeout: Span,
 }
 
