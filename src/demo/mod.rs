@@ -19,7 +19,10 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::cli::Outcome;
+use crate::cli::{Failure, Outcome};
+
+/// Most envelopes of one demo, well below what the journal and the handlers' record keep.
+const ENVELOPES_MAX: u64 = 500_000;
 
 /// `taut demo`
 #[derive(Debug, Clone, Args)]
@@ -43,6 +46,11 @@ pub struct DemoArgs {
 /// # Errors
 /// If it cannot be set up. A loss is exit code 1, not an error.
 pub async fn run(args: DemoArgs) -> Outcome {
+    if u64::from(args.rate) * args.seconds > ENVELOPES_MAX {
+        return Err(Failure::refused(format!(
+            "taut: --rate times --seconds must be at most {ENVELOPES_MAX}: every envelope is kept for the reckoning"
+        )));
+    }
     let mut stage = stage::Stage::build(&args).await?;
     let seen = plan::play(&mut stage, Duration::from_secs(args.seconds)).await;
     let whole = match seen {

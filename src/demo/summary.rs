@@ -64,8 +64,16 @@ impl<'a> Summary<'a> {
             && trips
                 .iter()
                 .all(|trip| trip.after.is_some() && (!trip.wants_payload || trip.payload.is_some()))
+            && self.is_counted()
             && self.seen.settled
             && self.seen.drained
+    }
+
+    /// Whether the journal still knows every event that was sent, and there were some: what it forgot is reconciled
+    /// with nothing.
+    fn is_counted(&self) -> bool {
+        let produced: usize = self.lines.iter().map(|line| line.produced).sum();
+        produced > 0 && produced as u64 == self.seen.pushed
     }
 
     /// The summary for a person.
@@ -120,11 +128,15 @@ impl<'a> Summary<'a> {
             return format!("FAILED: {lost} of {acked} acked envelopes were lost, the first is {first}");
         }
         if self.is_whole() {
-            return format!("OK: {acked} acked, {acked} delivered, 0 lost");
+            let delivered: usize = self.lines.iter().map(|line| line.delivered).sum();
+            return format!("OK: {acked} acked, {delivered} delivered, 0 lost");
         }
         let mut faults = Vec::new();
         let unacked: usize = self.lines.iter().map(|line| line.unacked).sum();
         let forged: u64 = self.lines.iter().map(|line| line.forged).sum();
+        if !self.is_counted() {
+            faults.push(format!("of {} events pushed not all are in the journal", self.seen.pushed));
+        }
         if unacked > 0 {
             faults.push(format!("{unacked} envelopes were never acked"));
         }

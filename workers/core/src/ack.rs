@@ -22,6 +22,11 @@ pub fn ack_frame(envelope_id: &str, payload: Option<&str>) -> String {
     frame
 }
 
+/// Whether the whole ack frame with this payload (JSON text) stays within [`ACK_BYTES_MAX`].
+pub fn ack_fits(envelope_id: &str, payload: &str) -> bool {
+    ack_frame(envelope_id, Some("")).len() + payload.len() <= ACK_BYTES_MAX
+}
+
 /// Appends `text` as a JSON string. Envelope ids are UUIDs, so the escape is the exception.
 fn push_json_string(out: &mut String, text: &str) {
     let plain = text.bytes().all(|b| b >= 0x20 && b != b'"' && b != b'\\');

@@ -26,7 +26,7 @@ pub mod route;
 pub mod state;
 pub mod time;
 
-pub use ack::{ACK_BYTES_MAX, ack_frame};
+pub use ack::{ACK_BYTES_MAX, ack_fits, ack_frame};
 pub use board::{Board, Counters};
 pub use envelope::{Envelope, Facts, Frame, FrameError};
 pub use id::{AppId, DedupKey, Epoch, RouteName, Seq, TenantId};

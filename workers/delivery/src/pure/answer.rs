@@ -9,7 +9,7 @@
 use serde::de::IgnoredAny;
 use taut_core::kind::AckRule;
 use taut_core::request::{AckChoice, SilentReason};
-use taut_core::{ACK_BYTES_MAX, Kind, ack_frame};
+use taut_core::{Kind, ack_fits};
 
 /// A handler's answer to a request.
 #[derive(Debug, Clone, Copy)]
@@ -108,7 +108,7 @@ pub fn reply(asked: &Asked<'_>, answer: &HandlerAnswer<'_>) -> Reply {
         Body::Json(_) if !asked.accepts_payload => {
             Reply { oddity: Some(Oddity::NotAccepted), ..Reply::plain(AckChoice::Bare) }
         }
-        Body::Json(json) if fits(asked.envelope_id, &json) => {
+        Body::Json(json) if ack_fits(asked.envelope_id, &json) => {
             Reply { oddity, ..Reply::plain(AckChoice::Payload(json)) }
         }
         Body::Json(json) => too_large(asked, Some(json)),
@@ -144,11 +144,6 @@ fn too_large(asked: &Asked<'_>, json: Option<String>) -> Reply {
             oddity: Some(Oddity::TooLarge),
         },
     }
-}
-
-/// Whether the whole ack frame stays within [`ACK_BYTES_MAX`].
-fn fits(envelope_id: &str, payload: &str) -> bool {
-    ack_frame(envelope_id, Some("")).len() + payload.len() <= ACK_BYTES_MAX
 }
 
 /// Reads a 200's body by its media type (parameters and case ignored): a JSON object as it is, a JSON string or any

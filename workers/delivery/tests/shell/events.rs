@@ -211,7 +211,7 @@ async fn nothing_goes_out_while_commits_are_not_durable() {
     until("the first attempt", || bench.attempts("done") == 1).await;
     bench.event("Ev2", "C1").await;
     bench.event("Ev3", "C2").await;
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    until("the commit was tried again", || bench.log.refused() >= 2).await;
     assert_eq!(handler.count(), 1);
     bench.log.refuse_changes(false);
     until("all commits", || bench.log.commits().len() == 3).await;

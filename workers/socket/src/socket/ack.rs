@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use taut_core::{ACK_BYTES_MAX, Kind, Moment, ack_frame};
+use taut_core::{Kind, Moment, ack_fits, ack_frame};
 use tracing::debug;
 
 use super::ACK_DEADLINE;
@@ -51,7 +51,7 @@ impl Ack {
 
     /// Whether Slack takes a frame of this size.
     pub(crate) fn fits(&self) -> bool {
-        self.payload.is_none() || self.frame().len() <= ACK_BYTES_MAX
+        self.payload.as_deref().is_none_or(|payload| ack_fits(&self.envelope_id, payload))
     }
 
     /// It will not be written. An event comes again from Slack and is known then; a request is cut.

@@ -1,4 +1,5 @@
 use proptest::prelude::*;
+use taut_core::{ACK_BYTES_MAX, ack_frame};
 
 use super::*;
 
