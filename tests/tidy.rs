@@ -112,3 +112,37 @@ fn the_backoff_crate_is_imported_in_one_file() {
         assert!(!imports || path.ends_with("net/src/retry.rs"), "{} imports backoff", path.display());
     }
 }
+
+/// Faults of the matrix that need more than one host.
+const FLEET_FAULTS: [u32; 19] = [10, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 69];
+/// The last fault of the matrix.
+const FAULT_LAST: u32 = 74;
+
+/// Names of tests that a table's cell gives in backticks.
+fn tests_of(cell: &str) -> impl Iterator<Item = &str> {
+    let is_name =
+        |word: &&str| word.bytes().all(|b| b == b'_' || b.is_ascii_lowercase() || b.is_ascii_digit());
+    cell.split('`').skip(1).step_by(2).filter(is_name)
+}
+
+#[test]
+fn every_fault_of_one_host_has_a_row_and_every_test_it_names_exists() {
+    let known =
+        ["src", "workers", "tests", "benches"].iter().flat_map(|part| rust_files(&repository().join(part)));
+    let known: String = known.map(|path| fs::read_to_string(path).expect("a readable file")).collect();
+    let text = fs::read_to_string(repository().join("docs/faults.md")).expect("the matrix is there");
+    let mut rows = Vec::new();
+    for line in text.lines() {
+        let cells: Vec<_> = line.split('|').map(str::trim).collect();
+        let Some(number) = cells.get(1).and_then(|cell| cell.parse::<u32>().ok()) else { continue };
+        assert_eq!(cells.len(), 7, "row {number}: five columns: {line}");
+        rows.push(number);
+        let mut tests = tests_of(cells[4]).peekable();
+        assert!(tests.peek().is_some() || cells[4].starts_with("open"), "row {number} names no test");
+        for test in tests {
+            assert!(known.contains(&format!("fn {test}(")), "row {number}: there is no test `{test}`");
+        }
+    }
+    let expected: Vec<_> = (1..=FAULT_LAST).filter(|number| !FLEET_FAULTS.contains(number)).collect();
+    assert_eq!(rows, expected, "one row for each fault, in order");
+}
