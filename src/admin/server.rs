@@ -3,6 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::Router;
@@ -14,16 +15,21 @@ use serde::Deserialize;
 use taut_core::config::Environment;
 use taut_core::log::DeadLetter;
 use taut_core::{RouteName, Seq, TenantId};
+use taut_store::DiskStore;
+use taut_store::backup::Snapshot;
 use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
 
 use super::letters::{self, LetterView, Letters};
 use super::{Changed, LetterPick, Refusal, RouteOrder, TenantOrder};
+use crate::causes::with_causes;
 use crate::seeing::server::Views;
 use crate::seeing::status::{StatusReport, report};
 
 /// Most dead letters one answer lists.
 const LIST_MAX: usize = 1000;
+/// How long a snapshot is kept for somebody who does not release it: it holds room on the disk.
+const SNAPSHOT_KEPT: Duration = Duration::from_hours(1);
 
 /// What the daemon lets the socket do.
 pub trait Control: Send + Sync + 'static {
@@ -50,6 +56,8 @@ pub struct Admin {
     pub views: Views,
     /// Dead letters.
     pub letters: Letters,
+    /// Snapshots for a check or a backup.
+    pub store: DiskStore,
     /// Changes.
     pub control: Arc<dyn Control>,
 }
@@ -85,6 +93,8 @@ pub async fn serve(listener: UnixListener, admin: Admin, stop: CancellationToken
         .route("/v1/deadletters/drop", post(discard))
         .route("/v1/tenants/{tenant}/{order}", post(tenant))
         .route("/v1/tenants/{tenant}/routes/{route}/{order}", post(route))
+        .route("/v1/store/snapshot", post(snapshot))
+        .route("/v1/store/release", post(release))
         .route("/v1/drain", post(drain))
         .with_state(admin);
     let served = axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned()).await;
@@ -204,6 +214,28 @@ async fn route(
         _ => return Err(Refused(StatusCode::NOT_FOUND, format!("there is no order `{order}`"))),
     };
     admin.control.route(&tenant_id(&tenant)?, &route_name(&route)?, order).map_err(refused)?;
+    Ok(Json(Changed { count: 1 }))
+}
+
+/// A snapshot for the command line to read; it goes when released, or by itself after [`SNAPSHOT_KEPT`].
+async fn snapshot(State(admin): State<Admin>) -> Result<Json<Snapshot>, Refused> {
+    let store = admin.store.clone();
+    let snapshot = blocking(move || store.snapshot().map_err(|error| with_causes(&error))).await?;
+    tracing::info!(number = snapshot.number, "a snapshot of the store was taken for an operator");
+    let (store, number) = (admin.store, snapshot.number);
+    // Its end means nothing: the snapshot is gone, or goes with the next one.
+    tokio::spawn(async move {
+        tokio::time::sleep(SNAPSHOT_KEPT).await;
+        let released = blocking(move || store.release_snapshot(number).map_err(|error| with_causes(&error)));
+        if let Err(Refused(_, error)) = released.await {
+            tracing::warn!(error, "a snapshot of the store could not be removed");
+        }
+    });
+    Ok(Json(snapshot))
+}
+
+async fn release(State(admin): State<Admin>, Json(number): Json<u64>) -> Result<Json<Changed>, Refused> {
+    blocking(move || admin.store.release_snapshot(number).map_err(|error| with_causes(&error))).await?;
     Ok(Json(Changed { count: 1 }))
 }
 

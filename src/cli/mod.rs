@@ -8,6 +8,7 @@ mod handler;
 mod operate;
 mod reference;
 mod run;
+mod store;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -54,6 +55,9 @@ pub enum Command {
     /// List, show, pause or resume tenants.
     #[command(subcommand)]
     Tenant(operate::TenantCommand),
+    /// Check, back up or restore the store.
+    #[command(subcommand)]
+    Store(store::StoreCommand),
     /// Ask the running worker to drain: take nothing new, finish what is held, stop.
     Drain(operate::DrainArgs),
 }
@@ -84,6 +88,7 @@ pub fn main() -> ExitCode {
         Command::DeadLetter(command) => on_runtime(deadletter::run(command)),
         Command::Route(command) => on_runtime(operate::route(command)),
         Command::Tenant(command) => on_runtime(operate::tenant(command)),
+        Command::Store(command) => on_runtime(store::run(command)),
         Command::Drain(args) => on_runtime(operate::drain(args)),
     };
     match outcome {

@@ -103,7 +103,8 @@ pub(super) async fn build(loaded: Loaded) -> Result<Daemon, String> {
         limits: limits(&config),
         clock: Arc::clone(&clock),
     };
-    let control = Admin { views: views.clone(), letters, control: Arc::clone(&fleet) as _ };
+    let control =
+        Admin { views: views.clone(), letters, store: store.clone(), control: Arc::clone(&fleet) as _ };
     // The listeners' end leaves the data path alone: it is logged where they are served.
     background.spawn(admin::serve(admin_listener, control, stop.clone()));
     background.spawn(seeing::serve(metrics_listener, views.clone(), stop.clone()));

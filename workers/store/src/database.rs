@@ -1,14 +1,17 @@
 //! The embedded database `taut.redb`: the store's own facts, dead letters, tenants' facts, route numbers.
 //!
 //! After any failure the database is closed and opened again at the next call: it refuses all work after a failed
-//! write, and rightly so.
+//! write, and rightly so. Transactions run side by side, one of them writing; no lock is held over their work.
 
 use std::os::unix::fs::OpenOptionsExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use parking_lot::Mutex;
+use parking_lot::RwLock;
 use redb::{ReadableDatabase, ReadableTable, TableDefinition};
 
+/// Its file in the store's directory.
+pub(crate) const DATABASE: &str = "taut.redb";
 /// Memory the database may use as a cache, in bytes.
 const CACHE_BYTES: usize = 16 << 20;
 
@@ -29,16 +32,59 @@ pub(crate) type LetterKey = (&'static str, u64, &'static str);
 const STORE_ID: &str = "store_id";
 const EPOCH: &str = "epoch";
 
+/// Where the database is.
+pub(crate) trait Backing: Send + Sync + 'static {
+    /// Opens it, making it where it is missing.
+    fn open(&self) -> Result<redb::Database, redb::Error>;
+    /// Bytes it takes.
+    fn bytes(&self) -> u64;
+    /// Writes its bytes, as they are, to a file that must not be there yet.
+    fn copy(&self, to: &Path) -> std::io::Result<u64>;
+}
+
+/// The database in a file, readable for its owner only.
+pub(crate) struct DatabaseFile(pub PathBuf);
+
+impl Backing for DatabaseFile {
+    fn open(&self) -> Result<redb::Database, redb::Error> {
+        // The database would make the file readable for everybody whom the umask lets in.
+        std::fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&self.0)?;
+        Ok(builder().create(&self.0)?)
+    }
+
+    fn bytes(&self) -> u64 {
+        std::fs::metadata(&self.0).map_or(0, |metadata| metadata.len())
+    }
+
+    fn copy(&self, to: &Path) -> std::io::Result<u64> {
+        let mut from = std::fs::File::open(&self.0)?;
+        let mut to = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(to)?;
+        std::io::copy(&mut from, &mut to)
+    }
+}
+
+/// How every database is opened: all its checksums are looked at, because it trusts what it reads afterwards.
+pub(crate) fn builder() -> redb::Builder {
+    let mut builder = redb::Builder::new();
+    builder.set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true);
+    builder
+}
+
 /// The open database, or where it is.
 pub(crate) struct Database {
-    path: PathBuf,
-    handle: Mutex<Handle>,
+    backing: Box<dyn Backing>,
+    /// Held for writing only to open, to close and to compact.
+    handle: RwLock<Handle>,
 }
 
 enum Handle {
-    Open(redb::Database),
+    Open {
+        database: redb::Database,
+        /// Tells this opening from later ones.
+        opening: u64,
+    },
     /// A call failed: the next one opens the file anew.
-    Failed,
+    Failed { openings: u64 },
     /// For good: the file may be another store's by now.
     Closed,
 }
@@ -52,10 +98,8 @@ pub(crate) struct Identity {
 
 impl Database {
     /// Opens or makes the database; all its tables exist then.
-    pub(crate) fn open(path: &Path) -> Result<Self, redb::Error> {
-        // The database would make the file readable for everybody whom the umask lets in.
-        std::fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
-        let database = Self { path: path.to_owned(), handle: Mutex::new(Handle::Failed) };
+    pub(crate) fn open(backing: Box<dyn Backing>) -> Result<Self, redb::Error> {
+        let database = Self { backing, handle: RwLock::new(Handle::Failed { openings: 0 }) };
         database.write(|txn| {
             txn.open_table(LETTERS)?;
             txn.open_table(FRAMES)?;
@@ -86,13 +130,23 @@ impl Database {
         })
     }
 
-    /// Runs a write transaction; durable when it returns.
+    /// Sees to it that the next epoch is above this one.
+    pub(crate) fn raise_epoch(&self, above: u64) -> Result<(), redb::Error> {
+        self.write(|txn| {
+            let mut table = txn.open_table(STORE)?;
+            let stored = table.get(EPOCH)?.map_or(0, |value| value.value());
+            table.insert(EPOCH, stored.max(u128::from(above)))?;
+            Ok(())
+        })
+    }
+
+    /// Runs a write transaction; durable when it returns. Waits for the one under way.
     pub(crate) fn write<T>(
         &self,
         work: impl FnOnce(&redb::WriteTransaction) -> Result<T, redb::Error>,
     ) -> Result<T, redb::Error> {
-        self.with(|database| {
-            let mut txn = database.begin_write()?;
+        let begin = |database: &redb::Database| Ok(database.begin_write()?);
+        self.with(begin, |mut txn| {
             // Costs a little at each commit and saves walking through the whole file after a crash.
             txn.set_quick_repair(true);
             let result = work(&txn)?;
@@ -101,41 +155,95 @@ impl Database {
         })
     }
 
-    /// Runs a read transaction.
+    /// Runs a read transaction: it sees the database as it is now, whatever is written meanwhile.
     pub(crate) fn read<T>(
         &self,
         work: impl FnOnce(&redb::ReadTransaction) -> Result<T, redb::Error>,
     ) -> Result<T, redb::Error> {
-        self.with(|database| work(&database.begin_read()?))
+        self.with(|database| Ok(database.begin_read()?), |txn| work(&txn))
+    }
+
+    /// Runs `work` while nothing is written: the file then is what the last transaction left, and opens like after a
+    /// crash.
+    pub(crate) fn hold_still<T>(&self, work: impl FnOnce(&dyn Backing) -> T) -> Result<T, redb::Error> {
+        let begin = |database: &redb::Database| Ok(database.begin_write()?);
+        self.with(begin, |txn| {
+            let result = work(&*self.backing);
+            txn.abort()?;
+            Ok(result)
+        })
+    }
+
+    /// Gives free pages back to the file system; false if transactions are under way or there is nothing to gain.
+    /// Everybody else waits: only for when much is free.
+    pub(crate) fn compact(&self) -> Result<bool, redb::Error> {
+        let mut handle = self.handle.write();
+        let Handle::Open { database, opening } = &mut *handle else { return Ok(false) };
+        match database.compact() {
+            Ok(compacted) => Ok(compacted),
+            Err(
+                redb::CompactionError::TransactionInProgress
+                | redb::CompactionError::PersistentSavepointExists
+                | redb::CompactionError::EphemeralSavepointExists,
+            ) => Ok(false),
+            Err(error) => {
+                *handle = Handle::Failed { openings: *opening };
+                Err(error.into())
+            }
+        }
     }
 
     /// Closes the file for good.
     pub(crate) fn close(&self) {
-        *self.handle.lock() = Handle::Closed;
+        *self.handle.write() = Handle::Closed;
     }
 
     /// Bytes on disk.
     pub(crate) fn bytes(&self) -> u64 {
-        std::fs::metadata(&self.path).map_or(0, |metadata| metadata.len())
+        self.backing.bytes()
     }
 
-    fn with<T>(
+    fn with<Txn, T>(
         &self,
-        work: impl FnOnce(&redb::Database) -> Result<T, redb::Error>,
+        begin: impl Fn(&redb::Database) -> Result<Txn, redb::Error>,
+        work: impl FnOnce(Txn) -> Result<T, redb::Error>,
     ) -> Result<T, redb::Error> {
-        let mut handle = self.handle.lock();
-        let database = match std::mem::replace(&mut *handle, Handle::Failed) {
-            Handle::Open(database) => database,
-            Handle::Failed => redb::Builder::new().set_cache_size(CACHE_BYTES).create(&self.path)?,
-            Handle::Closed => {
-                *handle = Handle::Closed;
-                return Err(redb::Error::DatabaseClosed);
+        let (txn, of) = loop {
+            let handle = self.handle.read();
+            match &*handle {
+                Handle::Open { database, opening } => break (begin(database), *opening),
+                Handle::Failed { .. } => drop(handle),
+                Handle::Closed => return Err(redb::Error::DatabaseClosed),
             }
+            self.reopen()?;
         };
-        let result = work(&database)?;
-        *handle = Handle::Open(database);
-        Ok(result)
+        txn.and_then(work).inspect_err(|_| self.fail(of))
     }
+
+    fn reopen(&self) -> Result<(), redb::Error> {
+        let mut handle = self.handle.write();
+        if let Handle::Failed { openings } = *handle {
+            // Of a damaged file the database may say so by a panic.
+            let opened = catch_unwind(AssertUnwindSafe(|| self.backing.open()));
+            let damaged = |_| Err(redb::Error::Corrupted("it is damaged beyond what can be told".to_owned()));
+            *handle = Handle::Open { database: opened.unwrap_or_else(damaged)?, opening: openings + 1 };
+        }
+        Ok(())
+    }
+
+    fn fail(&self, of: u64) {
+        let mut handle = self.handle.write();
+        if matches!(*handle, Handle::Open { opening, .. } if opening == of) {
+            *handle = Handle::Failed { openings: of };
+        }
+    }
+}
+
+/// What the store was at its last opening; `None` if it never was.
+pub(crate) fn identity_in(txn: &redb::ReadTransaction) -> Result<Option<Identity>, redb::Error> {
+    let table = txn.open_table(STORE)?;
+    let epoch = table.get(EPOCH)?.map_or(0, |value| u64::try_from(value.value()).unwrap_or(u64::MAX));
+    Ok(table.get(STORE_ID)?.map(|store| Identity { store: store.value(), epoch }))
 }
 
 /// The database's words with their causes.

@@ -13,6 +13,15 @@ use taut_core::{Clock, RouteName, Seq, TenantId, WallMs};
 use crate::database::{Database, FRAMES, LETTERS, words};
 use crate::meters::Meters;
 
+/// Letters removed in one transaction: others that write wait for it.
+const REMOVED_AT_ONCE: usize = 256;
+/// Rows that expiry looks at before it removes the old ones among them.
+const LOOKED_AT_ONCE: usize = 4096;
+/// What a letter takes besides its frame, roughly and with its keys.
+const DESCRIPTION_BYTES: u64 = 1024;
+/// The database's file may be this much larger than three times what is in it before it is compacted.
+const GARBAGE_BYTES_MAX: u64 = 64 << 20;
+
 /// The dead letters of all tenants, bounded in bytes of their frames.
 pub(crate) struct DeadLetterBox {
     database: Arc<Database>,
@@ -93,8 +102,12 @@ impl DeadLetterBox {
         DeadLettersError::Failed { cause: words(error) }
     }
 
-    /// Removes these keys and says which were there, with the bytes of their frames.
+    /// Removes these keys, some at a time, and says how many were there.
     fn remove_all(&self, keys: &[Key]) -> Result<u64, DeadLettersError> {
+        keys.chunks(REMOVED_AT_ONCE).try_fold(0, |count, some| Ok(count + self.remove_some(some)?))
+    }
+
+    fn remove_some(&self, keys: &[Key]) -> Result<u64, DeadLettersError> {
         let removed = self.database.write(|txn| {
             let (mut letters, mut frames) = (txn.open_table(LETTERS)?, txn.open_table(FRAMES)?);
             let mut removed = Vec::new();
@@ -112,6 +125,50 @@ impl DeadLetterBox {
             totals.take(tenant, *bytes);
         }
         Ok(removed.len() as u64)
+    }
+}
+
+/// Some rows, looked at for their age.
+struct Page {
+    old: Vec<Key>,
+    /// Where to go on; `None` at the end.
+    last: Option<(String, u64, String)>,
+}
+
+impl DeadLetterBox {
+    fn page(&self, after: Option<&(String, u64, String)>, before: WallMs) -> Result<Page, redb::Error> {
+        self.database.read(|txn| {
+            let table = txn.open_table(LETTERS)?;
+            let start = after.map_or(Bound::Unbounded, |(tenant, seq, route)| {
+                Bound::Excluded((tenant.as_str(), *seq, route.as_str()))
+            });
+            let mut page = Page { old: Vec::new(), last: None };
+            for row in table.range::<(&str, u64, &str)>((start, Bound::Unbounded))?.take(LOOKED_AT_ONCE) {
+                let (key, value) = row?;
+                let (tenant, seq, route) = key.value();
+                let names = TenantId::new(tenant).ok().zip(RouteName::new(route).ok());
+                if let Some((tenant, route)) = names.filter(|_| value.value().1 < before.0) {
+                    page.old.push((tenant, Seq(seq), route));
+                }
+                page.last = Some((tenant.to_owned(), seq, route.to_owned()));
+            }
+            Ok(page)
+        })
+    }
+
+    /// Gives the room of dead letters that are gone back to the file system, where it is much.
+    pub(crate) fn give_back(&self) -> Result<(), redb::Error> {
+        let live = {
+            let totals = self.totals.lock();
+            let count: u64 = totals.tenants.values().map(|stats| stats.count).sum();
+            totals.bytes + count * DESCRIPTION_BYTES
+        };
+        let before = self.database.bytes();
+        if before > GARBAGE_BYTES_MAX + 3 * live && self.database.compact()? {
+            let after = self.database.bytes();
+            tracing::info!(before, after, "gave room of former dead letters back");
+        }
+        Ok(())
     }
 }
 
@@ -214,20 +271,17 @@ impl DeadLetters for DeadLetterBox {
     }
 
     fn expire(&self, before: WallMs) -> Result<u64, DeadLettersError> {
-        let old = self.database.read(|txn| {
-            let mut old = Vec::new();
-            for row in txn.open_table(LETTERS)?.range::<(&str, u64, &str)>(..)? {
-                let (key, value) = row?;
-                let (tenant, seq, route) = key.value();
-                let names = TenantId::new(tenant).ok().zip(RouteName::new(route).ok());
-                if let Some((tenant, route)) = names.filter(|_| value.value().1 < before.0) {
-                    old.push((tenant, Seq(seq), route));
-                }
+        let (mut removed, mut after) = (0, None);
+        loop {
+            let page = self.page(after.as_ref(), before).map_err(|error| self.failed(&error))?;
+            removed += self.remove_all(&page.old)?;
+            after = page.last;
+            if after.is_none() {
+                break;
             }
-            Ok(old)
-        });
-        let old = old.map_err(|error| self.failed(&error))?;
-        if old.is_empty() { Ok(0) } else { self.remove_all(&old) }
+        }
+        self.give_back().map_err(|error| self.failed(&error))?;
+        Ok(removed)
     }
 
     fn stats(&self, tenant: &TenantId) -> DeadLetterStats {

@@ -16,8 +16,9 @@ use rustix::fs::{FlockOperation, flock, statfs};
 use taut_core::{Clock, Epoch, TenantId};
 use tokio::sync::watch;
 
+use crate::backup::{BackupError, RESTORING, Snapshot, Snapshots, remove_leftovers};
 use crate::compact::{Compactor, put_changes};
-use crate::database::{Database, words};
+use crate::database::{Backing, DATABASE, Database, DatabaseFile, words};
 use crate::dead::DeadLetterBox;
 use crate::inbox::Inbox;
 use crate::meters::Meters;
@@ -49,6 +50,7 @@ struct Handle {
     storage: Arc<dyn Storage>,
     epoch: Epoch,
     damaged_ranges: u64,
+    snapshots: Snapshots,
     writer: Mutex<Option<JoinHandle<()>>>,
     lock: Mutex<Option<File>>,
 }
@@ -63,27 +65,33 @@ impl DiskStore {
         make_private_dir(&options.path).map_err(directory)?;
         refuse_network(&options.path)?;
         let lock = lock(&options.path)?;
+        if options.path.join(RESTORING).exists() {
+            return Err(OpenError::Restoring { path: options.path.clone() });
+        }
+        remove_leftovers(&options.path).map_err(directory)?;
         let segment_bytes = segment_bytes(options);
         let storage = Directory::open(&options.path, segment_bytes).map_err(directory)?;
-        Self::open_on(options, Arc::new(storage), clock, Some(lock))
+        let database = Box::new(DatabaseFile(options.path.join(DATABASE)));
+        Self::open_on(options, Arc::new(storage), database, clock, Some(lock))
     }
 
-    /// Opens the store with its segments in `storage`.
+    /// Opens the store with its segments in `storage` and its database in `backing`.
     pub(crate) fn open_on(
         options: &DiskOptions,
         storage: Arc<dyn Storage>,
+        backing: Box<dyn Backing>,
         clock: Arc<dyn Clock>,
         lock: Option<File>,
     ) -> Result<(Self, RecoveryReport), OpenError> {
         let path = options.path.clone();
         let recovery =
             |error: recovery::RecoveryError| OpenError::Recovery { path: path.clone(), cause: chain(&error) };
-        let redb_path = options.path.join("taut.redb");
+        let redb_path = options.path.join(DATABASE);
         let database_error =
             |error: redb::Error| OpenError::Database { path: redb_path.clone(), cause: words(&error) };
 
         let survey = Survey::new(&*storage).map_err(recovery)?;
-        let database = Arc::new(Database::open(&redb_path).map_err(database_error)?);
+        let database = Arc::new(Database::open(backing).map_err(database_error)?);
         let identity =
             database.next_epoch(survey.store(), survey.epoch(), fresh_store_id()).map_err(database_error)?;
         let meters = Arc::new(Meters::new());
@@ -149,6 +157,7 @@ impl DiskStore {
             storage,
             epoch,
             damaged_ranges: report.damaged.len() as u64,
+            snapshots: Snapshots::new(&options.path),
             writer: Mutex::new(Some(thread.map_err(|source| OpenError::Thread { source })?)),
             lock: Mutex::new(lock),
         };
@@ -159,6 +168,25 @@ impl DiskStore {
     /// appends are answered `Unavailable`.
     pub fn close(&self) {
         self.handle.close();
+    }
+
+    /// Takes a picture of the store's files at this moment, for a check or a backup to read at leisure; an earlier one
+    /// that was not released goes. Blocks on the disk while the database's file is copied, and keeps who writes to
+    /// the database waiting that long; acks are not among them.
+    ///
+    /// # Errors
+    /// [`BackupError`], with nothing left behind.
+    pub fn snapshot(&self) -> Result<Snapshot, BackupError> {
+        let Handle { shared, storage, database, snapshots, .. } = &*self.handle;
+        snapshots.take(&**storage, &shared.index, database, shared.clock.wall())
+    }
+
+    /// Removes a snapshot's files; a later snapshot is left alone. Blocks on the disk.
+    ///
+    /// # Errors
+    /// If they cannot be removed: the next snapshot, or the next start, tries again.
+    pub fn release_snapshot(&self, number: u64) -> Result<(), BackupError> {
+        self.handle.snapshots.release(number)
     }
 
     /// Resolves with the reason once the log has failed three times in a row: the process should then end.
@@ -273,7 +301,7 @@ fn fresh_store_id() -> u128 {
 }
 
 /// An error and its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

@@ -20,6 +20,7 @@
 //! sealing under keys (the record has its fields, version 1 leaves them zero).
 
 mod admit;
+pub mod backup;
 mod compact;
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;

@@ -53,6 +53,15 @@ pub enum OpenError {
         /// Which.
         path: PathBuf,
     },
+    /// Half a backup is no store.
+    #[error(
+        "a restore into {path} was begun and not finished: remove everything in it and restore again",
+        path = .path.display()
+    )]
+    Restoring {
+        /// Which.
+        path: PathBuf,
+    },
     /// A network filesystem: neither its locks nor its syncs can be relied on.
     #[error("the store's directory {path} is on a network filesystem; put it on a local disk", path = .path.display())]
     Network {

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use taut_core::{Seq, TenantId, WallMs};
 
 use crate::index::{Index, Segment};
@@ -43,7 +43,7 @@ pub struct RecoveryReport {
 }
 
 /// A part of the log that was durable once and is not whole. Its bytes are kept below `damaged/`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DamagedRange {
     /// The segment.
     pub segment: u32,

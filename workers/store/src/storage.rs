@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -25,6 +25,9 @@ pub(crate) trait Storage: Send + Sync + 'static {
     fn shorten(&self, number: u32, bytes: u64) -> io::Result<()>;
     /// Takes the segment out of the log; its file may be recycled.
     fn retire(&self, number: u32) -> io::Result<()>;
+    /// Gives the segment another name, `to`, of the same file: it is then never written again under a new number.
+    /// `NotFound` once it is out of the log.
+    fn link(&self, number: u32, to: &Path) -> io::Result<()>;
     /// Keeps damaged bytes for a person; the same name again is not written twice.
     fn set_aside(&self, name: &str, bytes: &[u8]) -> io::Result<()>;
     /// Bytes that all segments and spares take.
@@ -88,7 +91,7 @@ impl Directory {
     }
 
     fn path(&self, number: u32) -> PathBuf {
-        self.segments.join(format!("{number:010}.log"))
+        self.segments.join(segment_name(number))
     }
 
     fn spare_path(&self, number: u32) -> PathBuf {
@@ -138,7 +141,8 @@ impl Storage for Directory {
     fn retire(&self, number: u32) -> io::Result<()> {
         let mut sizes = self.sizes.lock();
         let whole = sizes.segments.get(&number) == Some(&self.segment_bytes);
-        if whole && sizes.spares.len() < SPARES_MAX {
+        let alone = std::fs::metadata(self.path(number))?.nlink() == 1;
+        if whole && alone && sizes.spares.len() < SPARES_MAX {
             std::fs::rename(self.path(number), self.spare_path(number))?;
             sizes.spares.push(number);
         } else {
@@ -146,6 +150,12 @@ impl Storage for Directory {
         }
         sizes.segments.remove(&number);
         Ok(())
+    }
+
+    fn link(&self, number: u32, to: &Path) -> io::Result<()> {
+        // Under the lock, so that nobody takes the file for one without another name meanwhile.
+        let _sizes = self.sizes.lock();
+        std::fs::hard_link(self.path(number), to)
     }
 
     fn set_aside(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
@@ -183,6 +193,11 @@ impl SegmentFile for DiskFile {
     fn size(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.len())
     }
+}
+
+/// The file of a segment.
+pub(crate) fn segment_name(number: u32) -> String {
+    format!("{number:010}.log")
 }
 
 /// Makes a directory that only its owner may enter, and its parents.

@@ -11,6 +11,7 @@ use proptest::prelude::*;
 use taut_core::log::{Append, Change, Log, Outcome};
 use taut_core::{Clock, RouteBits};
 
+use crate::database::{Backing, DATABASE, DatabaseFile};
 use crate::model::{Kinds, Step};
 use crate::storage::Storage;
 
@@ -32,6 +33,11 @@ impl Disk {
 /// A directory that costs no real syncs where the system has one.
 pub(crate) fn scratch() -> tempfile::TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
+
+/// A database in the options' own directory.
+pub(crate) fn backing(options: &DiskOptions) -> Box<dyn Backing> {
+    Box::new(DatabaseFile(options.path.join(DATABASE)))
 }
 
 /// Small segments, so that a test sees many.
@@ -176,7 +182,7 @@ proptest! {
         let bounds = Bounds::default();
         let disk = faulty::FaultyDisk::new(16 << 10);
         let options = options(&directory, bounds);
-        let (store, _) = DiskStore::open_on(&options, Arc::new(disk.clone()), clock.clone(), None).unwrap();
+        let (store, _) = DiskStore::open_on(&options, Arc::new(disk.clone()), backing(&options), clock.clone(), None).unwrap();
         for (round, (count, length, percent)) in rounds.into_iter().enumerate() {
             let text = |n: usize| format!("{round}-{n}-{}", "z".repeat(length));
             let batch: Vec<_> = (0..count).map(|n| event("acme", &text(n), clock.wall())).collect();

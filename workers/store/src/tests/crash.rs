@@ -8,7 +8,7 @@ use taut_core::log::{Append, Change, Log, NewEntry, Outcome};
 use taut_core::{Clock, RouteBits, Seq, TenantId};
 
 use super::faulty::{Fault, FaultyDisk};
-use super::{options, scratch};
+use super::{backing, options, scratch};
 use crate::testing::{Bounds, ManualClock, event, request, tenant};
 use crate::{DiskStore, RecoveryReport};
 
@@ -21,7 +21,7 @@ pub(super) fn open(
 ) -> Option<(DiskStore, RecoveryReport)> {
     let mut options = options(directory, Bounds::default());
     options.segment_bytes = SEGMENT_BYTES;
-    DiskStore::open_on(&options, Arc::new(disk.clone()), clock.clone(), None).ok()
+    DiskStore::open_on(&options, Arc::new(disk.clone()), backing(&options), clock.clone(), None).ok()
 }
 
 /// What the store promised.
