@@ -12,6 +12,8 @@ use crate::seeing::Seen;
 
 /// How often the last frame's time is stored: a restart's deaf time is known to this precision after a crash.
 const SAVE_EVERY: Duration = Duration::from_mins(1);
+/// When it is first stored: a worker that crashes again and again would else count the first gap each time.
+const SAVE_FIRST: Duration = Duration::from_secs(1);
 
 /// Takes over what the store remembers of a tenant. The line counts the gap since its last frame as deaf if it was
 /// meant to be connected ([`deaf_since`]).
@@ -45,14 +47,16 @@ pub fn save(registry: &dyn Registry, seen: &Seen) {
     }
 }
 
-/// Stores them each minute until `stop`.
+/// Stores them soon after the start, then each minute until `stop`.
 pub async fn save_each_minute(registry: Arc<dyn Registry>, seen: Seen, stop: CancellationToken) {
+    let mut pause = SAVE_FIRST;
     loop {
         tokio::select! {
             biased;
             () = stop.cancelled() => return,
-            () = tokio::time::sleep(SAVE_EVERY) => {}
+            () = tokio::time::sleep(pause) => {}
         }
+        pause = SAVE_EVERY;
         let (registry, seen) = (Arc::clone(&registry), seen.clone());
         let saved = tokio::task::spawn_blocking(move || save(registry.as_ref(), &seen)).await;
         if let Err(error) = saved {

@@ -31,7 +31,7 @@ pub(super) fn sample(secret: SecretRef) -> Config {
             ca_files: vec!["/etc/ssl/corp-root.pem".into()],
             deadlines,
         },
-        store: StoreConfig { kind: store.kind, path: Some("/var/lib/taut".into()) },
+        store: StoreConfig { path: Some("/var/lib/taut".into()), ..store },
         worker: WorkerConfig { name: Some("host-1".into()), ..worker },
         queue,
         dead_letters,

@@ -54,6 +54,7 @@ pub fn open_store(
         total_bytes_max: config.queue.total_bytes_max.0,
         dedup_window: config.queue.dedup_window.0,
         dead_letters_bytes_max: config.dead_letters.bytes_max.0,
+        segment_bytes: config.store.segment_bytes.0,
         ..DiskOptions::new(path)
     };
     DiskStore::open(&options, clock).map_err(|error| with_causes(&error))

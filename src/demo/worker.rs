@@ -63,11 +63,16 @@ impl WorkerProcess {
     async fn answers(&mut self) -> Result<(), String> {
         let asking = async {
             while self.status().await.is_none() {
+                let ended = self.child.as_mut().map(Child::try_wait);
+                if let Some(Ok(Some(status))) = ended {
+                    return Err(format!("the worker ended while it started: {status}"));
+                }
                 tokio::time::sleep(ASK_EVERY).await;
             }
+            Ok(())
         };
         match tokio::time::timeout(START_MAX, asking).await {
-            Ok(()) => Ok(()),
+            Ok(answered) => answered,
             Err(_) => Err(format!("the worker did not answer within {START_MAX:?} of its start")),
         }
     }

@@ -3,6 +3,7 @@
 #![expect(dead_code, reason = "each test file uses its own part")]
 #![expect(unreachable_pub, reason = "a test binary exports nothing; `pub` says what tests use")]
 
+pub mod letters;
 pub mod tools;
 
 use std::fmt::Write as _;
@@ -41,9 +42,13 @@ impl Site {
 
     /// A site whose simulated Slack has these switches.
     pub async fn with_switches(head: &str, switches: Switches) -> Self {
+        Self::with_sim(head, SimConfig { switches, ..SimConfig::default() }).await
+    }
+
+    /// A site whose simulated Slack is set up like this.
+    pub async fn with_sim(head: &str, sim: SimConfig) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        let sim =
-            Sim::start(SimConfig { switches, ..SimConfig::default() }).await.expect("the simulated Slack");
+        let sim = Sim::start(sim).await.expect("the simulated Slack");
         let path = dir.path().display();
         let config = format!(
             "[slack]\napi_url = \"{}\"\n[store]\npath = \"{path}/store\"\n[metrics]\nlisten = \"127.0.0.1:0\"\n\
@@ -61,14 +66,26 @@ impl Site {
 
     /// Adds a line to `[slack]`.
     pub fn slack(&mut self, line: &str) {
-        let table = "[slack]\n";
-        assert!(self.config.starts_with(table), "the configuration opens with it");
-        self.config.insert_str(table.len(), &format!("{line}\n"));
+        self.line("[slack]\n", line);
+    }
+
+    /// Adds a line to `[store]`.
+    pub fn store(&mut self, line: &str) {
+        self.line("[store]\n", line);
+    }
+
+    fn line(&mut self, table: &str, line: &str) {
+        let at = self.config.find(table).expect("the configuration has it") + table.len();
+        self.config.insert_str(at, &format!("{line}\n"));
     }
 
     /// Adds a tenant with its own simulated app; `routes` is TOML with `[[tenants.routes]]` tables.
     pub fn add_tenant(&mut self, number: u32, id: &str, routes: &str) -> AppHandle {
-        let spec = AppSpec::numbered(number);
+        self.add_app(AppSpec::numbered(number), id, routes)
+    }
+
+    /// Adds a tenant with an app of the test's own making.
+    pub fn add_app(&mut self, spec: AppSpec, id: &str, routes: &str) -> AppHandle {
         self.write_secret(&format!("{id}.app"), &spec.app_token);
         self.write_secret(&format!("{id}.signing"), &signing_secret(id));
         write!(

@@ -171,10 +171,11 @@ fn check_slack(slack: &SlackConfig, checker: &mut Checker<'_>) {
 }
 
 fn check_store(store: &StoreConfig, checker: &mut Checker<'_>) {
-    let StoreConfig { kind: StoreKind::Disk, path } = store;
+    let StoreConfig { kind: StoreKind::Disk, path, segment_bytes } = store;
     if let Some(path) = path {
         checker.require(!path.as_os_str().is_empty(), "store.path", path, "must name a directory");
     }
+    checker.within("store.segment_bytes", *segment_bytes, Size(64 << 10)..=Size::mib(1024));
 }
 
 fn check_worker(worker: &WorkerConfig, tenants: usize, checker: &mut Checker<'_>) {

@@ -131,13 +131,21 @@ impl Default for Deadlines {
 }
 
 /// `[store]`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct StoreConfig {
     /// Which engine.
     pub kind: StoreKind,
     /// Directory of the store. Unset: `$STATE_DIRECTORY`, else `$XDG_STATE_HOME/taut`, else `~/.local/state/taut`.
     pub path: Option<PathBuf>,
+    /// Size of one segment of the log.
+    pub segment_bytes: Size,
+}
+
+impl Default for StoreConfig {
+    fn default() -> Self {
+        Self { kind: StoreKind::default(), path: None, segment_bytes: Size::mib(64) }
+    }
 }
 
 /// Which engine stores envelopes.

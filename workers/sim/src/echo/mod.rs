@@ -120,6 +120,12 @@ impl EchoHandler {
         self.server.log.lock().requests()
     }
 
+    /// Takes out the requests kept so far, oldest first; totals and keys stay. For long runs, in which they would not all
+    /// fit.
+    pub fn take_requests(&self) -> Vec<EchoRequest> {
+        self.server.log.lock().take_requests()
+    }
+
     pub fn totals(&self) -> EchoTotals {
         self.server.log.lock().totals()
     }

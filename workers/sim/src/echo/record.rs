@@ -76,6 +76,10 @@ impl Log {
         self.requests.iter().cloned().collect()
     }
 
+    pub(super) fn take_requests(&mut self) -> Vec<EchoRequest> {
+        self.requests.drain(..).collect()
+    }
+
     pub(super) const fn totals(&self) -> EchoTotals {
         self.totals
     }
