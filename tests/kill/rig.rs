@@ -20,7 +20,7 @@ use crate::ledger::{Account, Ledger};
 use crate::support::{SOON, Site, signing_secret};
 
 /// Attempts follow each other fast, backlogs overflow, segments fill within a moment and are compacted in the next.
-const HEAD: &str = "[queue]\nenvelopes_max = 100\n\
+const HEAD: &str = "[queue]\nenvelopes_max = 100\ntotal_bytes_max = \"64MiB\"\n\
     [delivery]\nretry_first = \"20ms\"\nretry_max = \"200ms\"\nattempts_max = 6\npoison_hold = 10000\n";
 const SEGMENT: &str = "segment_bytes = \"64KiB\"";
 

@@ -44,7 +44,7 @@ pub(super) fn check(
     let mut checker = Checker { places, breaches, warnings: Vec::new() };
     check_slack(slack, &mut checker);
     net::check_network(network, &mut checker);
-    check_store(store, &mut checker);
+    check_store(store, queue, &mut checker);
     check_worker(worker, list.len(), &mut checker);
     check_queue(queue, slack.frame_bytes_max, &mut checker);
     check_dead_letters(dead_letters, &mut checker);
@@ -170,12 +170,23 @@ fn check_slack(slack: &SlackConfig, checker: &mut Checker<'_>) {
     checker.within("slack.hello_timeout", *hello_timeout, millis(100)..=Span::secs(120));
 }
 
-fn check_store(store: &StoreConfig, checker: &mut Checker<'_>) {
+/// Segments that the live bytes may fill; the log may take twice as many, each an open file.
+const SEGMENTS_MAX: u64 = 2_048;
+
+fn check_store(store: &StoreConfig, queue: &QueueConfig, checker: &mut Checker<'_>) {
     let StoreConfig { kind: StoreKind::Disk, path, segment_bytes } = store;
     if let Some(path) = path {
         checker.require(!path.as_os_str().is_empty(), "store.path", path, "must name a directory");
     }
     checker.within("store.segment_bytes", *segment_bytes, Size(64 << 10)..=Size::mib(1024));
+    let least = Size(queue.total_bytes_max.0 / SEGMENTS_MAX);
+    checker.relate(
+        *segment_bytes >= least,
+        "store.segment_bytes",
+        segment_bytes,
+        "queue.total_bytes_max",
+        format!("must be at least a {SEGMENTS_MAX}th of queue.total_bytes_max ({least}): each segment is an open file"),
+    );
 }
 
 fn check_worker(worker: &WorkerConfig, tenants: usize, checker: &mut Checker<'_>) {

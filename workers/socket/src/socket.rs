@@ -200,7 +200,7 @@ impl Socket {
 
     /// Reading waits while too much is unacked, and at the end of a polite close until all is acked.
     fn is_reading(&self) -> bool {
-        let room = self.flight.unacked() < self.shared.config.unacked_max as usize;
+        let room = !self.flight.is_full(self.shared.config.unacked_max, 0, 0);
         room && (self.flight.has_requests() || !matches!(self.phase, Phase::Retiring(_)))
     }
 

@@ -8,12 +8,16 @@ use taut_core::log::{Append, LogError, NewEntry};
 use taut_core::{Moment, TenantId};
 use tokio::sync::oneshot;
 
+use crate::fair::{self, Batch};
 use crate::record::ChangeItem;
+use crate::writer::{GROUP_BYTES_MAX, GROUP_ENTRIES_MAX};
 
 /// Most bytes of frames that may wait; beyond, appends are answered [`Append::Unavailable`].
 const WAITING_BYTES_MAX: usize = 64 << 20;
 /// Most entries that may wait.
 const WAITING_ENTRIES_MAX: usize = 262_144;
+/// What of both one tenant may take up alone, so that there is room for the others: a quarter.
+const SHARE: usize = 4;
 /// How long changes alone wait for company: a lost commit costs a redelivery, no promise.
 const COMPANY: Duration = Duration::from_millis(4);
 /// How often the writer looks after itself when nothing comes.
@@ -29,6 +33,24 @@ pub(crate) struct AppendJob {
     /// Dropped without a word it means `Unavailable` for all.
     pub done: oneshot::Sender<Vec<Append>>,
     pub submitted: Moment,
+    /// Whose batch it is: its first entry's tenant.
+    pub tenant: TenantId,
+    /// Bytes of its frames when it came.
+    pub bytes: usize,
+}
+
+impl Batch for AppendJob {
+    fn tenant(&self) -> &TenantId {
+        &self.tenant
+    }
+
+    fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    fn entries(&self) -> usize {
+        self.entries.len()
+    }
 }
 
 impl AppendJob {
@@ -79,6 +101,43 @@ struct Waiting {
     closing: bool,
 }
 
+impl Waiting {
+    /// Whether a batch is too much beside what waits. A batch alone, or its tenant's only one, is never too much.
+    fn is_full_for(&self, job: &AppendJob) -> bool {
+        let (bytes, entries) = (self.bytes + job.bytes, self.entries + job.entries());
+        if self.entries > 0 && (bytes > WAITING_BYTES_MAX || entries > WAITING_ENTRIES_MAX) {
+            return true;
+        }
+        if bytes <= WAITING_BYTES_MAX / SHARE && entries <= WAITING_ENTRIES_MAX / SHARE {
+            return false;
+        }
+        let own = self.appends.iter().filter(|waiting| waiting.tenant == job.tenant);
+        let (own_bytes, own_entries) = own
+            .fold((0, 0), |(bytes, entries), waiting| (bytes + waiting.bytes, entries + waiting.entries()));
+        own_entries > 0
+            && (own_bytes + job.bytes > WAITING_BYTES_MAX / SHARE
+                || own_entries + job.entries() > WAITING_ENTRIES_MAX / SHARE)
+    }
+
+    /// Fills the writer's queue up to a group. What a group left over there comes first.
+    fn move_into(&mut self, queue: &mut VecDeque<AppendJob>) {
+        let bytes = self.bytes + queue.iter().map(|job| job.bytes).sum::<usize>();
+        let entries = self.entries + queue.iter().map(Batch::entries).sum::<usize>();
+        if bytes <= GROUP_BYTES_MAX && entries <= GROUP_ENTRIES_MAX {
+            queue.append(&mut self.appends);
+            (self.bytes, self.entries) = (0, 0);
+            return;
+        }
+        if !queue.is_empty() {
+            return;
+        }
+        let taken = fair::take_group(&mut self.appends, GROUP_BYTES_MAX, GROUP_ENTRIES_MAX);
+        self.bytes -= taken.iter().map(|job| job.bytes).sum::<usize>();
+        self.entries -= taken.iter().map(Batch::entries).sum::<usize>();
+        queue.extend(taken);
+    }
+}
+
 /// The queue between callers and the writer. Changes are bounded by the stored entries they speak of.
 #[derive(Default)]
 pub(crate) struct Inbox {
@@ -87,17 +146,15 @@ pub(crate) struct Inbox {
 }
 
 impl Inbox {
-    /// Hands a batch over. If too much waits or the store is closing it is dropped, which answers it.
-    pub(crate) fn append(&self, job: AppendJob, bytes: usize) {
+    /// Hands a batch over. If too much waits, of all or of its tenant, or the store is closing, it is dropped, which
+    /// answers it.
+    pub(crate) fn append(&self, job: AppendJob) {
         let mut waiting = self.waiting.lock();
-        let entries = job.entries.len();
-        let full =
-            waiting.bytes + bytes > WAITING_BYTES_MAX || waiting.entries + entries > WAITING_ENTRIES_MAX;
-        if waiting.closing || full && waiting.entries > 0 {
+        if waiting.closing || waiting.is_full_for(&job) {
             return;
         }
-        waiting.entries += entries;
-        waiting.bytes += bytes;
+        waiting.entries += job.entries();
+        waiting.bytes += job.bytes;
         waiting.appends.push_back(job);
         drop(waiting);
         self.came.notify_one();
@@ -125,7 +182,8 @@ impl Inbox {
         self.came.notify_all();
     }
 
-    /// Waits for work and takes all of it. With `pressing` work of its own the writer does not wait.
+    /// Waits for work and takes it: all changes, and of the appends as many as a group has room for, each tenant its
+    /// fair part. With `pressing` work of its own the writer does not wait.
     pub(crate) fn take(&self, queue: &mut VecDeque<AppendJob>, pressing: bool) -> Work {
         let mut waiting = self.waiting.lock();
         let nothing = |waiting: &mut Waiting| {
@@ -145,10 +203,9 @@ impl Inbox {
         if waiting.closing && waiting.appends.is_empty() && waiting.changes.is_empty() && queue.is_empty() {
             return Work::Close;
         }
-        let taken = std::mem::take(&mut *waiting);
-        waiting.closing = taken.closing;
-        queue.extend(taken.appends);
-        Work::Group(taken.changes)
+        waiting.move_into(queue);
+        waiting.urgent = false;
+        Work::Group(std::mem::take(&mut waiting.changes))
     }
 
     /// Takes all appends and changes without waiting.

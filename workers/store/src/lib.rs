@@ -27,6 +27,7 @@ pub mod conformance;
 mod database;
 mod dead;
 mod disk;
+mod fair;
 mod hash;
 mod inbox;
 mod index;

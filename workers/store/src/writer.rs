@@ -33,9 +33,9 @@ use group::{Group, slot_of};
 use heal::EndGuard;
 
 /// Most entries of one group: a bound on the time under the index's lock.
-const GROUP_ENTRIES_MAX: usize = 4096;
+pub(crate) const GROUP_ENTRIES_MAX: usize = 4096;
 /// Most bytes of frames of one group.
-const GROUP_BYTES_MAX: usize = 8 << 20;
+pub(crate) const GROUP_BYTES_MAX: usize = 8 << 20;
 /// How often keys beyond their window are looked for, whatever the load.
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
 

@@ -18,10 +18,16 @@ use taut_core::{Board, Kind, Moment};
 use super::ack::{Ack, Settle};
 use crate::shared::Shared;
 
+/// Most bytes of frames read and not yet acked, per socket, but for a single longer frame; reading waits beyond.
+/// `slack.unacked_max` counts envelopes alone, and one tenant's large ones must take no memory from the others.
+pub(super) const UNACKED_BYTES_MAX: usize = 4 << 20;
+
 /// An envelope whose ack is owed once it is stored or answered.
 pub(super) struct Owed {
     pub(super) envelope_id: String,
     pub(super) kind: Kind,
+    /// Length of its frame.
+    pub(super) bytes: usize,
 }
 
 /// A batch being stored. The log decides batches in the order it was given them.
@@ -47,7 +53,8 @@ impl Future for Pending {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         self.answer.as_mut().poll(cx).map(|answer| {
-            let owed = Owed { envelope_id: mem::take(&mut self.owed.envelope_id), kind: self.owed.kind };
+            let Owed { kind, bytes, .. } = self.owed;
+            let owed = Owed { envelope_id: mem::take(&mut self.owed.envelope_id), kind, bytes };
             (answer, owed, self.received, Arc::clone(&self.refused))
         })
     }
@@ -59,12 +66,18 @@ pub(super) struct Flight {
     groups: VecDeque<Group>,
     requests: FuturesUnordered<Pending>,
     events: usize,
+    bytes: usize,
 }
 
 impl Flight {
     /// Envelopes read and neither acked nor given up.
     pub(super) fn unacked(&self) -> usize {
         self.events + self.requests.len()
+    }
+
+    /// Whether as much is unacked as may be, with so many envelopes and bytes read beyond what is in flight.
+    pub(super) fn is_full(&self, unacked_max: u32, more: usize, more_bytes: usize) -> bool {
+        self.unacked() + more >= unacked_max as usize || self.bytes + more_bytes >= UNACKED_BYTES_MAX
     }
 
     /// Whether a request waits for its answer.
@@ -80,6 +93,7 @@ impl Flight {
         received: Moment,
     ) {
         self.events += owed.len();
+        self.bytes += owed.iter().map(|owed| owed.bytes).sum::<usize>();
         self.groups.push_back(Group { appended, owed, received });
     }
 
@@ -91,6 +105,7 @@ impl Flight {
         received: Moment,
         refused: Refused,
     ) {
+        self.bytes += owed.bytes;
         self.requests.push(Pending { answer, owed, received, refused });
     }
 
@@ -107,12 +122,14 @@ impl Flight {
             let Poll::Ready(appends) = group.appended.as_mut().poll(cx) else { break };
             if let Some(group) = self.groups.pop_front() {
                 self.events -= group.owed.len();
+                self.bytes -= group.owed.iter().map(|owed| owed.bytes).sum::<usize>();
                 acks.reserve(group.owed.len());
                 stored(&shared.board, group, &appends, &mut acks);
             }
             decided = true;
         }
         while let Poll::Ready(Some((answer, owed, received, refused))) = self.requests.poll_next_unpin(cx) {
+            self.bytes -= owed.bytes;
             acks.extend(answered(&shared.board, answer, owed, received, &refused));
             decided = true;
         }
@@ -125,6 +142,7 @@ impl Flight {
         self.requests.clear();
         self.groups.clear();
         self.events = 0;
+        self.bytes = 0;
     }
 }
 
@@ -134,7 +152,7 @@ fn stored(board: &Board, group: Group, appends: &[Append], acks: &mut Vec<Ack>) 
     let appends = appends.iter().copied().chain(std::iter::repeat(Append::Unavailable));
     for (owed, append) in group.owed.into_iter().zip(appends) {
         if count_append(board, append) {
-            let Owed { envelope_id, kind } = owed;
+            let Owed { envelope_id, kind, bytes: _ } = owed;
             acks.push(Ack { envelope_id, kind, received, payload: None, settle: None });
         }
     }

@@ -49,7 +49,6 @@ pub(super) fn read(socket: &mut Socket, ws: &mut WebSocket, first: WsEvent) -> O
         owed: Vec::new(),
         bytes: 0,
     };
-    let unacked_max = shared.config.unacked_max as usize;
     let mut next = Some(first);
     let mut end = None;
     let mut frames = 0;
@@ -60,7 +59,7 @@ pub(super) fn read(socket: &mut Socket, ws: &mut WebSocket, first: WsEvent) -> O
         frames += 1;
         let room = frames < BATCH_FRAMES_MAX
             && batch.bytes < BATCH_BYTES_MAX
-            && socket.flight.unacked() + batch.owed.len() < unacked_max;
+            && !socket.flight.is_full(socket.shared.config.unacked_max, batch.owed.len(), batch.bytes);
         if end.is_none() && room {
             next = ws.try_next();
         }
@@ -164,7 +163,8 @@ impl Socket {
                 self.shared.board.counters.unrouted.one();
             }
             batch.entries.push(NewEntry { answering: RouteBits::NONE, ..entry });
-            batch.owed.push(Owed { envelope_id: envelope.envelope_id, kind });
+            let bytes = envelope.frame.len();
+            batch.owed.push(Owed { envelope_id: envelope.envelope_id, kind, bytes });
         }
         None
     }
@@ -186,7 +186,8 @@ impl Socket {
             was_refused.store(!count_append(&board, append), Relaxed);
             append
         };
-        let owed = Owed { envelope_id: envelope.envelope_id.clone(), kind: envelope.kind };
+        let (envelope_id, bytes) = (envelope.envelope_id.clone(), envelope.frame.len());
+        let owed = Owed { envelope_id, kind: envelope.kind, bytes };
         let answer = shared.requests.begin(NewRequest {
             tenant: shared.tenant.clone(),
             envelope: Arc::new(envelope),

@@ -20,20 +20,22 @@ use crate::registry;
 impl Log for DiskStore {
     fn append(&self, batch: Vec<NewEntry>) -> BoxFuture<'static, Vec<Append>> {
         let shared = &self.handle.shared;
-        let (entries, bytes) = (batch.len(), batch.iter().map(|entry| entry.frame.len()).sum());
+        let entries = batch.len();
         let unavailable = move || vec![Append::Unavailable; entries];
-        if entries == 0 || !shared.is_writable() {
+        let Some(first) = batch.first().filter(|_| shared.is_writable()) else {
             return std::future::ready(unavailable()).boxed();
-        }
+        };
         let (done, answers) = oneshot::channel();
         let job = AppendJob {
+            tenant: first.tenant.clone(),
+            bytes: batch.iter().map(|entry| entry.frame.len()).sum(),
             entries: batch.into_iter(),
             held_over: None,
             answers: Vec::with_capacity(entries),
             done,
             submitted: shared.clock.now(),
         };
-        shared.inbox.append(job, bytes);
+        shared.inbox.append(job);
         async move { answers.await.unwrap_or_else(|_| unavailable()) }.boxed()
     }
 
