@@ -22,3 +22,4 @@ pub mod logging;
 pub mod paths;
 pub mod seeing;
 pub mod tenant;
+pub mod way_out;

@@ -18,10 +18,7 @@ use taut_core::config::{Config, Environment, TenantConfig};
 use taut_core::log::{DeadLetters, Log, Registry};
 use taut_core::{Board, Clock, Reason, RouteName, TenantState, WallMs};
 use taut_delivery::DeliveryMetrics;
-use taut_net::dial::Dialer;
 use taut_net::gate::StartGate;
-use taut_net::http::HttpClient;
-use taut_net::slack::SlackApi;
 use taut_socket::LineMetrics;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -30,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use self::supervisor::Supervisor;
 use crate::admin::{RouteOrder, TenantOrder};
 use crate::apps::Apps;
+use crate::way_out::WayOut;
 
 /// Orders that may wait for one tenant; more are refused.
 const ORDERS_MAX: usize = 16;
@@ -38,13 +36,9 @@ const ORDERS_MAX: usize = 16;
 pub struct Shared {
     pub(crate) config: Config,
     pub(crate) secrets_base: PathBuf,
-    pub(crate) api: SlackApi,
-    pub(crate) dialer: Dialer,
+    /// The host's way out; a tenant with a `network` of its own goes another.
+    pub(crate) way_out: WayOut,
     pub(crate) gate: Arc<StartGate>,
-    /// The way to handlers.
-    pub(crate) handlers: HttpClient,
-    /// The way to handlers behind the proxy, and to `response_url`s.
-    pub(crate) outside: HttpClient,
     pub(crate) log: Arc<dyn Log>,
     pub(crate) dead_letters: Arc<dyn DeadLetters>,
     pub(crate) registry: Arc<dyn Registry>,

@@ -231,6 +231,15 @@ fn absolute_paths(config: &mut Config, places: &BTreeMap<String, Origin>, workin
         if let Some(token) = &mut tenant.bot_token {
             secret(&format!("tenants[{index}].bot_token"), token);
         }
+        if let Some(network) = &mut tenant.network {
+            let key = format!("tenants[{index}].network");
+            if let Some(password) = &mut network.proxy_password {
+                secret(&format!("{key}.proxy_password"), password);
+            }
+            for path in &mut network.ca_files {
+                absolute(&format!("{key}.ca_files"), path);
+            }
+        }
     }
 }
 

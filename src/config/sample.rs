@@ -2,7 +2,7 @@
 
 use taut_core::config::{
     AdminConfig, Config, Environment, KindMatch, LateAnswer, NetworkConfig, RouteConfig, RouteMatch,
-    SecretRef, Span, StoreConfig, Target, TenantConfig, WorkerConfig,
+    SecretRef, Span, StoreConfig, Target, TenantConfig, TenantNetwork, WorkerConfig,
 };
 use taut_core::order::Order;
 use taut_core::{AppId, RouteName, TenantId};
@@ -50,7 +50,13 @@ fn sample_tenant(secret: SecretRef) -> TenantConfig {
         app_id: Some(AppId::new("A0123456789").expect("an app id's shape")),
         app_token: secret.clone(),
         signing_secret: secret.clone(),
-        bot_token: Some(secret),
+        bot_token: Some(secret.clone()),
+        network: Some(TenantNetwork {
+            proxy: Some("http://proxy.acme.example:3128".into()),
+            proxy_user: Some("taut".into()),
+            proxy_password: Some(secret),
+            ca_files: vec!["acme-root.pem".into()],
+        }),
         paused: true,
         routes: vec![sample_route()],
     }

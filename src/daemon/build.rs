@@ -3,20 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
 
 use taut_core::config::{Config, TenantConfig};
 use taut_core::log::{Log, QueueLimits};
 use taut_core::{Board, Clock, TenantId, metric};
 use taut_delivery::DeliveryMetrics;
 use taut_net::clock::BootClock;
-use taut_net::dial::{Dialer, Way};
 use taut_net::gate::StartGate;
-use taut_net::http::{HttpClient, HttpLimits};
-use taut_net::slack::SlackApi;
 use taut_socket::LineMetrics;
 use taut_store::{DiskOptions, DiskStore, RecoveryReport};
-use taut_vault::ProxyPassword;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -30,13 +25,9 @@ use crate::fleet::Fleet;
 use crate::seeing::server::{self as seeing, Views};
 use crate::seeing::{About, Seen, histograms};
 use crate::tenant::{Shared, TenantHandle, supervise};
+use crate::way_out::WayOut;
 use crate::{facts, paths};
 
-/// How long an idle connection to a handler is kept. Node's HTTP server closes its own after 5 s: a request that meets
-/// that close is lost to a reset.
-const HANDLER_IDLE_MAX: Duration = Duration::from_secs(4);
-/// Idle connections kept to Slack's Web API.
-const API_IDLE_MAX: usize = 4;
 /// What an ack survives with the disk store.
 const DURABILITY: &str = "synced to this host's disk: survives the end of the process and the loss of power, not the loss of the disk";
 
@@ -90,7 +81,7 @@ pub(super) async fn build(loaded: Loaded) -> Result<Daemon, String> {
 
     let background = TaskTracker::new();
     let stop = CancellationToken::new();
-    let shared = Arc::new(way_out(&config, loaded.base_dir, &store, &clock)?);
+    let shared = Arc::new(shared(&config, loaded.base_dir, &store, &clock)?);
     let fleet = Arc::new(tenants(&shared, &config.tenants, &seen, &background));
     warn_of_the_unconfigured(&*log, &seen);
     let drain_asked = fleet.drain_asked();
@@ -163,43 +154,21 @@ fn words(recovery: &RecoveryReport) -> String {
     )
 }
 
-fn way_out(
+fn shared(
     config: &Config,
     secrets_base: std::path::PathBuf,
     store: &DiskStore,
     clock: &Arc<dyn Clock>,
 ) -> Result<Shared, String> {
-    let password = match &config.network.proxy_password {
-        Some(reference) => Some(ProxyPassword::new(
-            taut_vault::resolve(reference, &secrets_base)
-                .map_err(|error| format!("network.proxy_password: {error}"))?
-                .secret,
-        )),
-        None => None,
-    };
-    let dialer = Dialer::new(&config.network, password).map_err(|error| error.to_string())?;
-    let client = |way| HttpClient::new(dialer.clone(), way, HttpLimits::default());
-    // Opens are rare and paced: connections kept for them would be memory for nothing.
-    let few = HttpLimits { idle_per_host: API_IDLE_MAX, ..HttpLimits::default() };
-    let api = HttpClient::new(dialer.clone(), Way::Outside, few);
-    let api = SlackApi::new(api, &config.slack.api_url)
-        .map_err(|error| error.to_string())?
-        .with_timeout(config.network.deadlines.call.0);
+    let way_out = WayOut::of_host(config, &secrets_base)?;
     Ok(Shared {
         secrets_base,
-        api,
+        way_out,
         gate: Arc::new(StartGate::new(
             config.slack.opens_per_app,
             config.slack.opens_per_second,
             Arc::clone(clock),
         )),
-        handlers: HttpClient::new(
-            dialer.clone(),
-            Way::Direct,
-            HttpLimits { idle_max: HANDLER_IDLE_MAX, ..HttpLimits::default() },
-        ),
-        outside: client(Way::Outside),
-        dialer,
         log: Arc::new(store.clone()),
         dead_letters: Arc::new(store.clone()),
         registry: Arc::new(store.clone()),

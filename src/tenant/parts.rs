@@ -8,9 +8,11 @@ use taut_delivery::{DeliveryDeps, DeliveryHandle, RouteSpec, Signer, TenantDeliv
 use taut_socket::{Desired, LineDeps, LineHandle, Router, TenantLine};
 use taut_vault::{AppToken, SigningSecret};
 
+use super::Shared;
 use super::supervisor::{Supervisor, seed_of};
 use crate::causes::with_causes;
 use crate::facts;
+use crate::way_out::WayOut;
 
 /// A tenant's running parts.
 pub(super) struct Running {
@@ -57,9 +59,19 @@ impl Supervisor {
         Ok(Secrets { app_token, signing_secret })
     }
 
+    /// The tenant's way out: its own where it has one, else the host's.
+    fn way_out(&self) -> Result<WayOut, Reason> {
+        let Shared { way_out, config, secrets_base, .. } = &*self.shared;
+        let Some(network) = &self.config.network else { return Ok(way_out.clone()) };
+        way_out
+            .of_tenant(network, config, secrets_base)
+            .map_err(|error| Reason::new("network", format!("this tenant's way out cannot be used: {error}")))
+    }
+
     /// Starts the line and the delivery.
     pub(super) fn parts(&self, secrets: Secrets, facts: &TenantFacts) -> Result<Running, Reason> {
         let shared = &self.shared;
+        let way_out = self.way_out()?;
         let names: Vec<_> = self.config.routes.iter().map(|route| route.name.clone()).collect();
         let numbers = shared.registry.route_numbers(&self.config.id, &names).map_err(|error| {
             Reason::new("store", format!("the routes' numbers could not be read: {error}"))
@@ -78,8 +90,8 @@ impl Supervisor {
             removed: numbers.removed,
             log: Arc::clone(&shared.log),
             dead_letters: Arc::clone(&shared.dead_letters),
-            http: shared.handlers.clone(),
-            outside: shared.outside.clone(),
+            http: way_out.handlers,
+            outside: way_out.outside,
             signer: signer.clone(),
             config: shared.config.delivery.clone(),
             board: Arc::clone(&self.board),
@@ -103,8 +115,8 @@ impl Supervisor {
             app_token: secrets.app_token.clone(),
             app_id: facts.app_id.clone(),
             desired: if self.paused { Desired::Paused } else { Desired::Connected },
-            api: shared.api.clone(),
-            dialer: shared.dialer.clone(),
+            api: way_out.api,
+            dialer: way_out.dialer,
             gate: Arc::clone(&shared.gate),
             log: Arc::clone(&shared.log),
             requests: delivery.requests(),

@@ -1,9 +1,10 @@
 //! URLs, hosts and the way out.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use http::Uri;
-use taut_core::config::{Deadlines, NetworkConfig, Span};
+use taut_core::config::{Deadlines, NetworkConfig, SecretRef, Span, TenantNetwork};
 use taut_delivery::allow::AllowHosts;
 
 use super::{Checker, millis};
@@ -77,31 +78,12 @@ pub(super) fn check_api_url(text: &str, checker: &mut Checker<'_>) {
 
 pub(super) fn check_network(network: &NetworkConfig, checker: &mut Checker<'_>) {
     let NetworkConfig { proxy, proxy_user, proxy_password, ca_files, deadlines } = network;
-    if let Some(proxy) = proxy {
-        let rule = match Url::parse(proxy) {
-            Err(rule) if proxy.contains('@') => format!("{rule}; use network.proxy_user and proxy_password"),
-            Err(rule) => rule,
-            Ok(url) if url.scheme != "http" => {
-                "must begin with http://: the proxy is asked by CONNECT".into()
-            }
-            Ok(url) if url.path != "/" || url.query => "must be http://HOST:PORT, without a path".into(),
-            Ok(_) => String::new(),
-        };
-        checker.require(rule.is_empty(), "network.proxy", proxy, rule);
-    }
-    if let Some(user) = proxy_user {
-        let holds = !user.is_empty() && !user.contains(|c: char| c == ':' || c.is_control());
-        checker.require(holds, "network.proxy_user", user, "must have at least one character and no colon");
-    }
-    if let Some(password) = proxy_password {
-        super::tenants::check_secret("network.proxy_password", password, checker);
-        if proxy_user.is_none() {
-            checker.refuse("network.proxy_password", "needs network.proxy_user beside it");
-        }
-    }
-    let named = ca_files.iter().all(|file| !file.as_os_str().is_empty());
-    let rule = format!("must be at most {LIST_MAX} file names, none empty");
-    checker.require(named && ca_files.len() <= LIST_MAX, "network.ca_files", ca_files, rule);
+    check_way(
+        "network",
+        (proxy.as_deref(), proxy_user.as_deref(), proxy_password.as_ref()),
+        ca_files,
+        checker,
+    );
     let Deadlines { dns, tcp, connect, tls, upgrade, call } = deadlines;
     let steps = [
         ("dns", dns),
@@ -114,6 +96,51 @@ pub(super) fn check_network(network: &NetworkConfig, checker: &mut Checker<'_>) 
     for (name, deadline) in steps {
         checker.within(&format!("network.deadlines.{name}"), *deadline, millis(10)..=Span::secs(120));
     }
+}
+
+pub(super) fn check_tenant_network(key: &str, network: &TenantNetwork, checker: &mut Checker<'_>) {
+    let TenantNetwork { proxy, proxy_user, proxy_password, ca_files } = network;
+    check_way(key, (proxy.as_deref(), proxy_user.as_deref(), proxy_password.as_ref()), ca_files, checker);
+    if proxy.is_none() && (proxy_user.is_some() || proxy_password.is_some()) {
+        checker.refuse(key, "needs its own proxy for its own credentials: they are never sent to the host's");
+    }
+}
+
+/// What the host's way out and a tenant's own have in common.
+fn check_way(
+    table: &str,
+    (proxy, user, password): (Option<&str>, Option<&str>, Option<&SecretRef>),
+    ca_files: &[PathBuf],
+    checker: &mut Checker<'_>,
+) {
+    if let Some(proxy) = proxy {
+        let rule = match Url::parse(proxy) {
+            Err(rule) if proxy.contains('@') => {
+                format!("{rule}; use proxy_user and proxy_password beside it")
+            }
+            Err(rule) => rule,
+            Ok(url) if url.path != "/" || url.query => {
+                "must be http://HOST:PORT or https://HOST:PORT, without a path".into()
+            }
+            Ok(_) => String::new(),
+        };
+        checker.require(rule.is_empty(), &format!("{table}.proxy"), proxy, rule);
+    }
+    if let Some(user) = user {
+        let holds = !user.is_empty() && !user.contains(|c: char| c == ':' || c.is_control());
+        let rule = "must have at least one character and no colon";
+        checker.require(holds, &format!("{table}.proxy_user"), user, rule);
+    }
+    if let Some(password) = password {
+        let key = format!("{table}.proxy_password");
+        super::tenants::check_secret(&key, password, checker);
+        if user.is_none() {
+            checker.refuse(&key, format!("needs {table}.proxy_user beside it"));
+        }
+    }
+    let named = ca_files.iter().all(|file| !file.as_os_str().is_empty());
+    let rule = format!("must be at most {LIST_MAX} file names, none empty");
+    checker.require(named && ca_files.len() <= LIST_MAX, &format!("{table}.ca_files"), ca_files, rule);
 }
 
 pub(super) fn check_allow_hosts(entries: &[String], checker: &mut Checker<'_>) {

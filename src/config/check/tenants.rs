@@ -9,7 +9,7 @@ use taut_core::order::Order;
 use taut_delivery::allow::AllowHosts;
 
 use super::Checker;
-use super::net::Url;
+use super::net::{self, Url};
 
 /// Most routes of one tenant: an envelope's record carries one bit each.
 const ROUTES_MAX: usize = 64;
@@ -28,6 +28,7 @@ pub(super) fn check_tenants(tenants: &[TenantConfig], allow_hosts: &[String], ch
             app_token,
             signing_secret,
             bot_token,
+            network,
             paused: true | false,
             routes,
         } = tenant;
@@ -51,6 +52,15 @@ pub(super) fn check_tenants(tenants: &[TenantConfig], allow_hosts: &[String], ch
             if matches!((environment, secret), (Environment::Prod, SecretRef::Env(_))) {
                 checker.warn(
                     &key,
+                    "an environment variable is for development; in prod, use a file or a credential",
+                );
+            }
+        }
+        if let Some(network) = network {
+            net::check_tenant_network(&format!("{key}.network"), network, checker);
+            if let (Environment::Prod, Some(SecretRef::Env(_))) = (environment, &network.proxy_password) {
+                checker.warn(
+                    &format!("{key}.network.proxy_password"),
                     "an environment variable is for development; in prod, use a file or a credential",
                 );
             }

@@ -61,8 +61,21 @@ impl<const N: usize> Family<N> {
 }
 
 /// Outcomes of attempts to open a socket, `taut_socket_opens_total{outcome}`.
-pub const OPEN_OUTCOMES: [&str; 9] =
-    ["hello", "wait", "park", "retry", "rate_limited", "dial_failed", "upgrade_refused", "no_hello", "other"];
+pub const OPEN_OUTCOMES: [&str; 13] = [
+    "hello",
+    "wait",
+    "park",
+    "retry",
+    "rate_limited",
+    "dns_failed",
+    "tcp_failed",
+    "proxy_failed",
+    "tls_failed",
+    "dial_failed",
+    "upgrade_refused",
+    "no_hello",
+    "other",
+];
 /// Reasons of closed sockets, `taut_socket_closes_total{reason}`.
 pub const CLOSE_REASONS: [&str; 13] = [
     "warning",
@@ -103,7 +116,7 @@ pub const ATTEMPT_OUTCOMES: [&str; 7] =
 #[derive(Debug)]
 pub struct Counters {
     /// `taut_socket_opens_total{outcome}`.
-    pub socket_opens: Family<9>,
+    pub socket_opens: Family<13>,
     /// `taut_socket_closes_total{reason}`.
     pub socket_closes: Family<13>,
     /// `taut_socket_foreign`: sockets of this app that are not ours, by Slack's last count.

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::tenant::{
     Environment, KindMatch, LateAnswer, RouteConfig, RouteMatch, SecretRef, Target, TenantConfig,
+    TenantNetwork,
 };
 pub use self::units::{OpenRate, Size, Span};
 use crate::log::Overflow;

@@ -1,9 +1,10 @@
 //! What handlers' URLs may reach: bounded by the host's own file (`delivery.allow_hosts`), never by a tenant.
 //!
-//! An address is allowed by network, a name by name alone: what a name points to may change after it was checked, so
-//! `private` and networks never vouch for one.
+//! A URL is checked twice. When it is configured: an address by network, a name by name. When it is dialled: the address
+//! that a name stands for at that moment. A listed name vouches for public addresses alone; what is this host's or this
+//! network's own (loopback, private, link-local with the clouds' metadata, …) has to be listed as such as well.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
 use http::Uri;
@@ -64,7 +65,7 @@ impl AllowHosts {
         entries.iter().map(|entry| Rule::parse(entry)).collect::<Result<_, _>>().map(Self)
     }
 
-    /// Checks a handler's URL.
+    /// Checks a handler's URL as it is configured.
     ///
     /// # Errors
     /// [`Refused`] says why.
@@ -76,6 +77,14 @@ impl AllowHosts {
             Err(_) => self.allows_name(host),
         };
         if allowed { Ok(()) } else { Err(Refused::NotAllowed { host: host.to_owned() }) }
+    }
+
+    /// Whether a handler whose URL passed [`AllowHosts::check`] may be dialled at this address.
+    pub fn admits(&self, host: &str, address: IpAddr) -> bool {
+        self.allows_address(address)
+            || is_public(address)
+            // Resolvers answer these with loopback alone (RFC 6761).
+            || (is_localhost(host) && address.to_canonical().is_loopback())
     }
 
     /// Whether this address is in the list.
@@ -92,8 +101,7 @@ impl AllowHosts {
     fn allows_name(&self, name: &str) -> bool {
         let name = name.trim_end_matches('.').to_ascii_lowercase();
         self.0.iter().any(|rule| match rule {
-            // Resolvers answer these with loopback alone (RFC 6761).
-            Rule::Loopback => name == "localhost" || name.ends_with(".localhost"),
+            Rule::Loopback => is_localhost(&name),
             Rule::Name(allowed) => *allowed == name,
             Rule::Below(domain) => name.len() > domain.len() && name.ends_with(domain.as_str()),
             Rule::Private | Rule::Network(_) => false,
@@ -137,11 +145,44 @@ impl Rule {
     }
 }
 
-/// RFC 1918 and unique local addresses. Link-local ones, where clouds keep their metadata, are not among them.
+fn is_localhost(name: &str) -> bool {
+    let name = name.trim_end_matches('.').to_ascii_lowercase();
+    name == "localhost" || name.ends_with(".localhost")
+}
+
+/// RFC 1918 and unique local addresses. Where clouds keep their metadata is not among them: link-local addresses, and
+/// one that is unique local (<https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/configuring-instance-metadata-service.html>).
 fn is_private(address: IpAddr) -> bool {
+    const METADATA: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
     match address {
         IpAddr::V4(address) => address.is_private(),
-        IpAddr::V6(address) => address.is_unique_local(),
+        IpAddr::V6(address) => address.is_unique_local() && address != METADATA,
+    }
+}
+
+/// Whether an address is one of the open Internet's, by IANA's registries of special purposes.
+fn is_public(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(address) => {
+            let [first, second, third, _] = address.octets();
+            let special = match first {
+                // This network; loopback; multicast, reserved and broadcast.
+                0 | 127 | 224..=255 => true,
+                // Shared by carriers, and some clouds' metadata.
+                100 => second & 0xc0 == 64,
+                // Protocol assignments.
+                192 => second == 0 && third == 0,
+                // Benchmarks between networks.
+                198 => second & 0xfe == 18,
+                _ => false,
+            };
+            !special && !address.is_private() && !address.is_link_local()
+        }
+        IpAddr::V6(address) => {
+            // Global unicast, without what carries an IPv4 address inside: 6to4, Teredo and protocol assignments.
+            let [first, second, ..] = address.segments();
+            first & 0xe000 == 0x2000 && first != 0x2002 && !(first == 0x2001 && second < 0x200)
+        }
     }
 }
 
@@ -254,6 +295,44 @@ mod tests {
         assert!(allowed(&["0.0.0.0/0"], "http://198.51.100.1/"));
         assert!(allowed(&["::/0"], "http://[2001:db8::1]/"));
         assert!(allowed(&["2001:db8::/32"], "http://[2001:db8::1]/"));
+    }
+
+    #[test]
+    fn listed_name_vouches_for_public_addresses_alone() {
+        let admits = |entries: &[&str], host: &str, address: &str| {
+            hosts(entries).admits(host, address.parse().expect("an address"))
+        };
+        for public in ["203.0.113.7", "8.8.8.8", "100.63.0.1", "2606:4700::1", "::ffff:8.8.8.8"] {
+            assert!(admits(&["bot.example"], "bot.example", public), "{public}");
+        }
+        let own = [
+            "169.254.169.254",
+            "::ffff:169.254.169.254",
+            "fd00:ec2::254",
+            "100.100.100.200",
+            "192.0.0.192",
+            "10.1.2.3",
+            "127.0.0.1",
+            "::1",
+            "::",
+            "0.0.0.0",
+            "fe80::1",
+            "fd12::1",
+            "224.0.0.1",
+            "255.255.255.255",
+            "64:ff9b::a9fe:a9fe",
+            "2002:a9fe:a9fe::",
+        ];
+        for address in own {
+            assert!(!admits(&["bot.example"], "bot.example", address), "{address}");
+        }
+        assert!(admits(&["bot.example", "private"], "bot.example", "10.1.2.3"));
+        assert!(admits(&["bot.example", "10.1.0.0/16"], "bot.example", "10.1.2.3"));
+        assert!(!admits(&["bot.example", "private"], "bot.example", "169.254.169.254"));
+        assert!(!admits(&["bot.example", "private"], "bot.example", "fd00:ec2::254"));
+        assert!(admits(&["bot.example", "169.254.169.254"], "bot.example", "169.254.169.254"));
+        assert!(admits(&["localhost"], "localhost", "::1"));
+        assert!(admits(&["loopback"], "a.localhost", "127.0.0.1"));
     }
 
     #[test]

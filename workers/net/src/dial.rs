@@ -2,24 +2,30 @@
 
 mod connect;
 mod error;
+mod last_good;
+mod resolve;
 mod rules;
 mod stream;
 mod tcp;
+mod walk;
 
 use std::fmt;
 use std::future::Future;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
-use taut_core::config::{Deadlines, NetworkConfig, Span};
+use taut_core::config::{Deadlines, NetworkConfig, Span, TenantNetwork};
 use taut_vault::ProxyPassword;
 use tokio_rustls::TlsConnector;
 
-pub use self::error::{DialError, DialFault, DialerError, Step};
+pub use self::error::{DialError, DialFault, DialerError, Flaw, Step, Whose};
+use self::resolve::Resolver;
 use self::rules::{Proxy, Rules};
 pub use self::stream::Stream;
-use self::tcp::Resolver;
-use crate::tls;
+pub use self::walk::{Hop, Walk};
+use crate::tls::{self, Trust};
 
 /// Where to go.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -55,16 +61,20 @@ pub enum Way {
     Direct,
 }
 
+/// Judges an address that a host's name stands for, before it is dialled.
+pub type AddressRule = Arc<dyn Fn(&str, IpAddr) -> bool + Send + Sync>;
+
 /// Dials everything. Cheap to clone.
 #[derive(Clone)]
 pub struct Dialer {
     shared: Arc<Shared>,
+    guard: Option<AddressRule>,
 }
 
 struct Shared {
     rules: Rules,
-    resolver: Resolver,
-    tls: TlsConnector,
+    resolver: Arc<Resolver>,
+    trust: Arc<Trust>,
     deadlines: Deadlines,
 }
 
@@ -77,9 +87,42 @@ impl Dialer {
         // Dropped, and so wiped, here: only the finished header stays.
         let rules = Rules::new(config, password.as_ref(), |name| std::env::var(name).ok())?;
         drop(password);
-        let tls = TlsConnector::from(tls::client_config(&config.ca_files)?);
-        let (resolver, deadlines) = (Resolver::new(), config.deadlines);
-        Ok(Self { shared: Arc::new(Shared { rules, resolver, tls, deadlines }) })
+        let trust = Arc::new(Trust::new(&config.ca_files)?);
+        let (resolver, deadlines) = (Arc::new(Resolver::new()), config.deadlines);
+        Ok(Self { shared: Arc::new(Shared { rules, resolver, trust, deadlines }), guard: None })
+    }
+
+    /// A dialer for one tenant: its own proxy where it has one, and its own roots beside the host's. Blocks on files.
+    ///
+    /// # Errors
+    /// As [`Dialer::new`].
+    pub fn for_tenant(
+        &self,
+        network: &TenantNetwork,
+        password: Option<ProxyPassword>,
+    ) -> Result<Self, DialerError> {
+        let TenantNetwork { proxy, proxy_user, proxy_password: _, ca_files } = network;
+        let rules = match proxy {
+            Some(url) => Rules::configured(url, proxy_user.as_deref(), password.as_ref())?,
+            None => self.shared.rules.clone(),
+        };
+        drop(password);
+        let trust = if ca_files.is_empty() {
+            Arc::clone(&self.shared.trust)
+        } else {
+            Arc::new(self.shared.trust.with_more(ca_files)?)
+        };
+        let Shared { resolver, deadlines, .. } = &*self.shared;
+        let (resolver, deadlines) = (Arc::clone(resolver), *deadlines);
+        let shared = Arc::new(Shared { rules, resolver, trust, deadlines });
+        Ok(Self { shared, guard: self.guard.clone() })
+    }
+
+    /// The same dialer, but straight dials go only to addresses that `rule` lets through; it is asked after name
+    /// resolution, so what a name stands for counts. A proxy resolves names itself: dials through one are not asked.
+    #[must_use]
+    pub fn guarded(&self, rule: AddressRule) -> Self {
+        Self { shared: Arc::clone(&self.shared), guard: Some(rule) }
     }
 
     /// The deadlines of its steps.
@@ -98,41 +141,81 @@ impl Dialer {
     /// # Errors
     /// [`DialError`] names the step that failed.
     pub async fn dial(&self, target: &Endpoint, way: Way) -> Result<Stream, DialError> {
-        let proxy = match way {
-            Way::Outside => self.shared.rules.proxy_for(target),
-            Way::Direct => None,
-        };
-        let stream = match proxy {
+        let stream = match self.proxy(target, way) {
             Some(proxy) => self.through(&proxy, target).await?,
-            None => self.straight(&target.host, target.port).await?,
+            None => self.straight(target).await?,
         };
-        if target.tls { self.secure(Step::Tls, &target.host, stream).await } else { Ok(stream) }
+        if target.tls {
+            self.secure(Step::Tls, &target.host, stream, self.shared.trust.config()).await
+        } else {
+            Ok(stream)
+        }
     }
 
-    async fn straight(&self, host: &str, port: u16) -> Result<Stream, DialError> {
-        let deadlines = &self.shared.deadlines;
-        let addresses =
-            step(Step::Dns, host, deadlines.dns, self.shared.resolver.resolve(host, port)).await?;
-        let tcp = step(Step::Tcp, host, deadlines.tcp, tcp::connect(addresses)).await?;
-        Ok(Stream::Plain(tcp))
+    fn proxy(&self, target: &Endpoint, way: Way) -> Option<Proxy> {
+        match way {
+            Way::Outside => self.shared.rules.proxy_for(target),
+            Way::Direct => None,
+        }
+    }
+
+    async fn straight(&self, target: &Endpoint) -> Result<Stream, DialError> {
+        let addresses = self.resolve(Step::Dns, target).await?;
+        let addresses = self.admitted(&target.host, addresses)?;
+        self.connect(Step::Tcp, &target.host, addresses).await
     }
 
     async fn through(&self, proxy: &Proxy, target: &Endpoint) -> Result<Stream, DialError> {
-        let Endpoint { host, port, tls } = &proxy.at;
-        let mut stream = self.straight(host, *port).await?;
-        if *tls {
-            stream = self.secure(Step::ProxyTls, host, stream).await?;
+        let addresses = self.resolve(Step::ProxyDns, &proxy.at).await?;
+        let mut stream = self.connect(Step::ProxyTcp, &proxy.at.host, addresses).await?;
+        if proxy.at.tls {
+            let config = self.shared.trust.config();
+            stream = self.secure(Step::ProxyTls, &proxy.at.host, stream, config).await?;
         }
-        let ask = connect::tunnel(&mut stream, target, proxy.auth.as_ref());
-        step(Step::Connect, host, self.shared.deadlines.connect, ask).await?;
+        self.tunnel(proxy, target, &mut stream).await?;
         Ok(stream)
     }
 
-    async fn secure(&self, at: Step, host: &str, stream: Stream) -> Result<Stream, DialError> {
+    async fn resolve(&self, at: Step, host: &Endpoint) -> Result<Vec<SocketAddr>, DialError> {
+        let limit = self.shared.deadlines.dns.0;
+        let found = self.shared.resolver.resolve(&host.host, host.port, limit).await;
+        found.map_err(|kind| DialError { step: at, host: host.host.clone(), kind })
+    }
+
+    /// Leaves only addresses that may be dialled.
+    fn admitted(&self, host: &str, mut addresses: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, DialError> {
+        let (Some(rule), Some(first)) = (&self.guard, addresses.first().map(SocketAddr::ip)) else {
+            return Ok(addresses);
+        };
+        addresses.retain(|address| rule(host, address.ip()));
+        if addresses.is_empty() {
+            let kind = DialFault::NotAllowed { address: first };
+            return Err(DialError { step: Step::Tcp, host: host.into(), kind });
+        }
+        Ok(addresses)
+    }
+
+    async fn connect(&self, at: Step, host: &str, addresses: Vec<SocketAddr>) -> Result<Stream, DialError> {
+        let tcp = step(at, host, self.shared.deadlines.tcp, tcp::connect(addresses)).await?;
+        Ok(Stream::Plain(tcp))
+    }
+
+    async fn tunnel(&self, proxy: &Proxy, target: &Endpoint, stream: &mut Stream) -> Result<(), DialError> {
+        let ask = connect::tunnel(stream, target, proxy.auth.as_ref());
+        step(Step::Connect, &proxy.at.host, self.shared.deadlines.connect, ask).await
+    }
+
+    async fn secure(
+        &self,
+        at: Step,
+        host: &str,
+        stream: Stream,
+        config: Arc<ClientConfig>,
+    ) -> Result<Stream, DialError> {
         step(at, host, self.shared.deadlines.tls, async {
             let name = ServerName::try_from(host.to_owned())
                 .map_err(|_| DialFault::Name { text: "no certificate can carry it".into() })?;
-            let tls = self.shared.tls.connect(name, stream).await.map_err(tls::fault)?;
+            let tls = TlsConnector::from(config).connect(name, stream).await.map_err(tls::fault)?;
             Ok(Stream::Tls(Box::new(tls)))
         })
         .await

@@ -27,12 +27,33 @@ pub struct TenantConfig {
     /// The bot token, where taut is to know it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bot_token: Option<SecretRef>,
+    /// Its own way out, where it differs from the host's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<TenantNetwork>,
     /// Starts paused.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub paused: bool,
     /// Where envelopes go, in order; the first that matches a request answers it.
     #[serde(default)]
     pub routes: Vec<RouteConfig>,
+}
+
+/// `network` of a tenant: what differs from `[network]`, for its Web API calls, sockets and `response_url` posts.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TenantNetwork {
+    /// CONNECT proxy instead of the host's, `NO_PROXY` and all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<String>,
+    /// User for that proxy's basic auth.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proxy_user: Option<String>,
+    /// Password for that proxy's basic auth.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proxy_password: Option<SecretRef>,
+    /// PEM files with more roots, beside the host's; its handlers' certificates may be of these too.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ca_files: Vec<PathBuf>,
 }
 
 /// Which environment a tenant's app is for.

@@ -24,7 +24,7 @@ where
     stream.flush().await?;
     let mut head = Vec::with_capacity(512);
     loop {
-        match judge(&head) {
+        match judge(&head, auth.is_some()) {
             Verdict::Open => return Ok(()),
             Verdict::Failed(fault) => return Err(fault),
             Verdict::More => {}
@@ -62,8 +62,8 @@ enum Verdict {
     Failed(DialFault),
 }
 
-/// Judges what has come so far. Whatever the bytes, it never panics.
-fn judge(head: &[u8]) -> Verdict {
+/// Judges what has come so far; `sent` says whether credentials were sent. Whatever the bytes, it never panics.
+fn judge(head: &[u8], sent: bool) -> Verdict {
     const START: &[u8] = b"HTTP/1.";
     let seen = head.len().min(START.len());
     if head[..seen] != START[..seen] {
@@ -85,7 +85,7 @@ fn judge(head: &[u8]) -> Verdict {
             Verdict::Failed(DialFault::NotAProxy)
         }
         Some(200..=299) => Verdict::Open,
-        Some(407) => Verdict::Failed(DialFault::ProxyAuth),
+        Some(407) => Verdict::Failed(DialFault::ProxyAuth { sent }),
         Some(status) => Verdict::Failed(DialFault::ProxyStatus { status }),
         None => Verdict::Failed(DialFault::NotAProxy),
     }
@@ -114,7 +114,10 @@ mod tests {
             ("HTTP/1.0 200 OK\r\nVia: x\r\n\r\n", Verdict::Open),
             ("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n", Verdict::Failed(DialFault::NotAProxy)),
             ("HTTP/1.1 200 OK\r\n\r\n<html>", Verdict::Failed(DialFault::NotAProxy)),
-            ("HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", Verdict::Failed(DialFault::ProxyAuth)),
+            (
+                "HTTP/1.1 407 Proxy Authentication Required\r\n\r\n",
+                Verdict::Failed(DialFault::ProxyAuth { sent: false }),
+            ),
             ("HTTP/1.1 502 Bad Gateway\r\n\r\n<html>", status(502)),
             ("HTTP/1.1 403 Forbidden\r\nX: y\r\n\r\n", status(403)),
             ("HTTP/1.1 xyz\r\n\r\n", Verdict::Failed(DialFault::NotAProxy)),
@@ -125,14 +128,14 @@ mod tests {
             ("HTTP/1.1 200 OK\r\n", Verdict::More),
         ];
         for (head, verdict) in cases {
-            assert_eq!(judge(head.as_bytes()), verdict, "{head:?}");
+            assert_eq!(judge(head.as_bytes(), false), verdict, "{head:?}");
         }
     }
 
     #[test]
     fn endless_head_is_cut() {
         let head = [b"HTTP/1.1 200 OK\r\nX: ".as_slice(), &vec![b'x'; HEAD_BYTES_MAX]].concat();
-        assert_eq!(judge(&head), Verdict::Failed(DialFault::NotAProxy));
+        assert_eq!(judge(&head, false), Verdict::Failed(DialFault::NotAProxy));
     }
 
     #[test]
@@ -151,8 +154,8 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_are_judged(head in proptest::collection::vec(any::<u8>(), 0..200)) {
-            judge(&head);
-            judge(&[b"HTTP/1.".as_slice(), &head].concat());
+            judge(&head, true);
+            judge(&[b"HTTP/1.".as_slice(), &head].concat(), true);
         }
     }
 }

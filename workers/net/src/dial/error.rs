@@ -2,37 +2,54 @@
 
 use std::fmt;
 use std::io;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// A step of reaching a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Step {
-    /// Name resolution.
-    Dns,
-    /// TCP connect, to the host or to the proxy.
-    Tcp,
+    /// Name resolution of the proxy.
+    ProxyDns,
+    /// TCP connect to the proxy.
+    ProxyTcp,
     /// TLS with the proxy itself (`https://` proxies).
     ProxyTls,
     /// The proxy's answer to CONNECT.
     Connect,
+    /// Name resolution of the host.
+    Dns,
+    /// TCP connect to the host.
+    Tcp,
     /// TLS with the host.
     Tls,
-    /// WebSocket upgrade.
-    Upgrade,
 }
 
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Dns => "name resolution",
-            Self::Tcp => "TCP connect",
+            Self::ProxyDns => "name resolution of the proxy",
+            Self::ProxyTcp => "TCP connect to the proxy",
             Self::ProxyTls => "TLS with the proxy",
             Self::Connect => "the proxy's CONNECT",
+            Self::Dns => "name resolution",
+            Self::Tcp => "TCP connect",
             Self::Tls => "TLS",
-            Self::Upgrade => "WebSocket upgrade",
         })
     }
+}
+
+/// Who has to act when a step fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Whose {
+    /// This host: its resolver, its clock, its configuration.
+    Host,
+    /// The network between, or its firewall.
+    Network,
+    /// The proxy, or its rules.
+    Proxy,
+    /// The host that was to be reached.
+    Target,
 }
 
 /// Why a host was not reached.
@@ -45,6 +62,74 @@ pub struct DialError {
     pub host: String,
     /// What happened.
     pub kind: DialFault,
+}
+
+impl DialError {
+    /// A stable word for machines, told apart by step and cause. It begins with `dns_`, `tcp_`, `proxy_` or `tls_`.
+    pub fn code(&self) -> &'static str {
+        match (self.step, &self.kind) {
+            (Step::ProxyDns | Step::ProxyTcp, _) => "proxy_unreachable",
+            (Step::ProxyTls, DialFault::Certificate { .. }) => "proxy_certificate",
+            (Step::ProxyTls, _) => "proxy_tls_failed",
+            (Step::Connect, DialFault::ProxyAuth { .. }) => "proxy_auth",
+            (Step::Connect, DialFault::ProxyStatus { .. }) => "proxy_refused",
+            (Step::Connect, DialFault::NotAProxy) => "proxy_odd_answer",
+            (Step::Connect, DialFault::Timeout { .. }) => "proxy_timeout",
+            (Step::Connect, _) => "proxy_closed",
+            (Step::Dns, DialFault::Timeout { .. }) => "dns_timeout",
+            (Step::Dns, _) => "dns_failed",
+            (Step::Tcp, DialFault::NotAllowed { .. }) => "tcp_not_allowed",
+            (Step::Tcp, DialFault::Refused) => "tcp_refused",
+            (Step::Tcp, DialFault::Timeout { .. }) => "tcp_timeout",
+            (Step::Tcp, _) => "tcp_failed",
+            (Step::Tls, DialFault::Certificate { flaw, .. }) => flaw.code(),
+            (Step::Tls, DialFault::Timeout { .. }) => "tls_timeout",
+            (Step::Tls, _) => "tls_failed",
+        }
+    }
+
+    /// Who has to act, as far as the step tells.
+    pub fn whose(&self) -> Whose {
+        match (self.step, &self.kind) {
+            (_, DialFault::ProxyAuth { .. } | DialFault::NotAllowed { .. }) => Whose::Host,
+            (Step::ProxyDns | Step::Dns, _) => Whose::Host,
+            (Step::ProxyTcp | Step::ProxyTls | Step::Connect, _) => Whose::Proxy,
+            (Step::Tcp, DialFault::Refused) => Whose::Target,
+            (Step::Tcp, _) => Whose::Network,
+            (Step::Tls, DialFault::Certificate { flaw: Flaw::Untrusted | Flaw::NotYetValid, .. }) => {
+                Whose::Host
+            }
+            (Step::Tls, DialFault::Certificate { .. }) => Whose::Target,
+            (Step::Tls, _) => Whose::Network,
+        }
+    }
+}
+
+/// What is wrong with a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Flaw {
+    /// No root that is trusted here has signed it.
+    Untrusted,
+    /// It is for other names.
+    WrongName,
+    /// Its time is over.
+    Expired,
+    /// Its time has not come.
+    NotYetValid,
+    /// Anything else.
+    Other,
+}
+
+impl Flaw {
+    const fn code(self) -> &'static str {
+        match self {
+            Self::Untrusted => "tls_untrusted",
+            Self::WrongName => "tls_wrong_name",
+            Self::Expired => "tls_expired",
+            Self::NotYetValid => "tls_not_yet_valid",
+            Self::Other => "tls_certificate",
+        }
+    }
 }
 
 /// What happened at a step.
@@ -62,24 +147,39 @@ pub enum DialFault {
         /// The resolver's words.
         text: String,
     },
+    /// Every address of the name is one that this dialer must not go to.
+    #[error(
+        "it leads to {address}, which delivery.allow_hosts does not let through: correct the name's DNS, or list that network"
+    )]
+    NotAllowed {
+        /// The first of them.
+        address: IpAddr,
+    },
     /// Nothing listens there.
     #[error("connection refused: nothing listens there, or a firewall rejects it")]
     Refused,
     /// The proxy wants credentials, or other ones.
-    #[error("the proxy wants credentials (407); check network.proxy_user and network.proxy_password")]
-    ProxyAuth,
+    #[error("{}", proxy_auth(*.sent))]
+    ProxyAuth {
+        /// Whether it had been sent some.
+        sent: bool,
+    },
     /// The proxy would not connect.
-    #[error("the proxy answered {status}; its rules or its own way out decide that")]
+    #[error("the proxy answered {status}; {}", proxy_status(*.status))]
     ProxyStatus {
         /// Its HTTP status.
         status: u16,
     },
-    /// What answered CONNECT does not speak HTTP.
-    #[error("what answered is not an HTTP proxy; check network.proxy")]
+    /// What answered CONNECT is no proxy that opened a tunnel.
+    #[error(
+        "what answered is not an HTTP proxy, or a page in its place: check the proxy's address, and for a login page in between"
+    )]
     NotAProxy,
     /// The certificate was not accepted.
     #[error("{text}")]
     Certificate {
+        /// The kind of fault.
+        flaw: Flaw,
         /// What is wrong with it and what to do.
         text: String,
     },
@@ -97,6 +197,24 @@ pub enum DialFault {
         /// Its words.
         text: String,
     },
+}
+
+const fn proxy_auth(sent: bool) -> &'static str {
+    if sent {
+        "the proxy refused the configured credentials (407): check proxy_user and proxy_password"
+    } else {
+        "the proxy wants credentials (407) and none are configured: set proxy_user and proxy_password"
+    }
+}
+
+const fn proxy_status(status: u16) -> &'static str {
+    match status {
+        401 | 403 | 405 => {
+            "its rules forbid this host or this target: its operator allows CONNECT to Slack's hosts"
+        }
+        500..=599 => "its own way out is broken or too slow: tell its operator",
+        _ => "its operator knows what that means",
+    }
 }
 
 impl From<io::Error> for DialFault {

@@ -6,6 +6,7 @@
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use http::Uri;
 use http::header::HeaderValue;
@@ -29,14 +30,14 @@ pub(super) struct Proxy {
 }
 
 /// The rules of one dialer.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Rules {
     /// Everything goes straight.
     Straight,
     /// Everything goes through the configured proxy.
     Configured(Proxy),
     /// As the environment says.
-    Environment(Box<Matcher>),
+    Environment(Arc<Matcher>),
 }
 
 impl Rules {
@@ -47,9 +48,18 @@ impl Rules {
         variable: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, DialerError> {
         match &config.proxy {
-            Some(url) => configured(url, config.proxy_user.as_deref(), password).map(Self::Configured),
+            Some(url) => Self::configured(url, config.proxy_user.as_deref(), password),
             None => from_environment(variable),
         }
+    }
+
+    /// Everything goes through this proxy.
+    pub(super) fn configured(
+        url: &str,
+        user: Option<&str>,
+        password: Option<&ProxyPassword>,
+    ) -> Result<Self, DialerError> {
+        configured(url, user, password).map(Self::Configured)
     }
 
     /// The proxy for this target, if any.
@@ -72,7 +82,7 @@ fn configured(url: &str, user: Option<&str>, password: Option<&ProxyPassword>) -
     let uri: Uri = url.parse().map_err(|_| refused(RULE))?;
     let authority = usable(&uri).ok_or(refused(RULE))?;
     if authority.as_str().contains('@') {
-        return Err(refused("user and password belong in network.proxy_user and network.proxy_password"));
+        return Err(refused("user and password belong in proxy_user and proxy_password"));
     }
     let userinfo = match (user, password) {
         (None, None) => String::new(),
@@ -81,7 +91,7 @@ fn configured(url: &str, user: Option<&str>, password: Option<&ProxyPassword>) -
         }
         (None, Some(_)) => {
             let place = "network.proxy_password".into();
-            return Err(DialerError::Proxy { place, rule: "it needs network.proxy_user beside it" });
+            return Err(DialerError::Proxy { place, rule: "it needs proxy_user beside it" });
         }
     };
     let scheme = uri.scheme_str().unwrap_or("http");
@@ -108,7 +118,7 @@ fn from_environment(variable: impl Fn(&str) -> Option<String>) -> Result<Rules, 
     }
     let exempt = first(["NO_PROXY", "no_proxy"]).map_or(String::new(), |(_, hosts)| hosts);
     let matcher = Matcher::builder().all(url).no(exempt).build();
-    Ok(Rules::Environment(Box::new(matcher)))
+    Ok(Rules::Environment(Arc::new(matcher)))
 }
 
 /// The authority of a URL that may name a proxy.

@@ -1,15 +1,13 @@
-//! Names to addresses, addresses to a TCP connection.
+//! Addresses to a TCP connection.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use socket2::{SockRef, TcpKeepalive};
-use tokio::net::{TcpStream, lookup_host};
-use tokio::sync::Semaphore;
+use tokio::net::TcpStream;
 
 use super::DialFault;
 
@@ -26,47 +24,9 @@ const KEEPALIVE: TcpKeepalive =
 /// How long sent bytes may stay unacknowledged by the peer's kernel before the connection is dead.
 const USER_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Most lookups under way at once. Each holds a thread of the runtime's blocking pool, even after its caller's
-/// deadline, and a dead resolver must not take them all.
-const LOOKUPS_MAX: usize = 32;
-
-/// Asks the system's resolver.
-#[derive(Debug)]
-pub(super) struct Resolver {
-    lookups: Arc<Semaphore>,
-}
-
-impl Resolver {
-    pub(super) fn new() -> Self {
-        Self { lookups: Arc::new(Semaphore::new(LOOKUPS_MAX)) }
-    }
-
-    /// The addresses of a host, IPv6 and IPv4 in turns, at most eight. Waits while too many lookups are under way.
-    pub(super) async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, DialFault> {
-        if let Ok(address) = host.parse::<IpAddr>() {
-            return Ok(vec![SocketAddr::new(address, port)]);
-        }
-        let permit = Arc::clone(&self.lookups).acquire_owned().await.expect("never closed");
-        let host = host.to_owned();
-        // A task of its own, so that the permit lives as long as the lookup, not as its caller.
-        let lookup = tokio::spawn(async move {
-            let found = lookup_host((host, port)).await.map(Iterator::collect);
-            drop(permit);
-            found
-        });
-        let name = |text| DialFault::Name { text };
-        let found = lookup.await.map_err(|error| name(error.to_string()))?;
-        let addresses = in_turns(found.map_err(|error| name(error.to_string()))?);
-        if addresses.is_empty() {
-            return Err(name("it has no address".into()));
-        }
-        Ok(addresses)
-    }
-}
-
-/// Connects to the first address that answers.
+/// Connects to the first address that answers: families take turns, eight addresses at most.
 pub(super) async fn connect(addresses: Vec<SocketAddr>) -> Result<TcpStream, DialFault> {
-    let tcp = first_to_answer(addresses).await?;
+    let tcp = first_to_answer(in_turns(addresses)).await?;
     let socket = SockRef::from(&tcp);
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_keepalive(&KEEPALIVE)?;
@@ -151,18 +111,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn lookup_gives_its_place_back() {
-        let resolver = Resolver { lookups: Arc::new(Semaphore::new(1)) };
-        for _ in 0..2 {
-            let found = resolver.resolve("localhost", 80).await.expect("every host knows itself");
-            assert!(found.iter().all(|address| address.ip().is_loopback()), "{found:?}");
-        }
-    }
-
-    #[tokio::test]
-    async fn literal_address_needs_no_resolver() {
-        let resolver = Resolver { lookups: Arc::new(Semaphore::new(0)) };
-        assert_eq!(resolver.resolve("192.0.2.1", 443).await, Ok(vec![at("192.0.2.1:443")]));
-        assert_eq!(resolver.resolve("2001:db8::1", 443).await, Ok(vec![at("[2001:db8::1]:443")]));
+    async fn address_that_never_answers_costs_its_head_start_alone() {
+        let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
+        let live = listener.local_addr().expect("its address");
+        // Reserved for documentation (RFC 5737): nobody answers, or there is no route at all.
+        let tcp = connect(vec![at("192.0.2.1:9"), live]).await.expect("connected");
+        assert_eq!(tcp.peer_addr().expect("a peer"), live);
     }
 }

@@ -71,7 +71,7 @@ pub(super) fn read(answer: &HttpAnswer, api_is_tls: bool) -> Result<Opened, Open
 /// What it means that there is no answer.
 pub(super) fn missing(error: &HttpError) -> OpenError {
     match error {
-        HttpError::Dial(dial) => odd("unreachable", &dial.to_string()),
+        HttpError::Dial(dial) => odd(dial.code(), &dial.to_string()),
         HttpError::Timeout { .. } => {
             odd("timeout", &format!("{error}: Slack, the proxy or the network is slow"))
         }

@@ -186,7 +186,7 @@ fn socket_without_tls_is_only_for_an_api_without_tls() {
 fn no_answer_is_retried_and_a_wrong_address_is_not() {
     let dial = DialError { step: Step::Dns, host: "slack.com".into(), kind: DialFault::Refused };
     let cases = [
-        (HttpError::Dial(dial), "unreachable"),
+        (HttpError::Dial(dial), "dns_failed"),
         (HttpError::Timeout { waited: Duration::from_secs(10) }, "timeout"),
         (HttpError::Reset { text: "closed".into() }, "connection_lost"),
         (HttpError::AnswerTooLarge { status: 200, bytes_max: 1 }, "odd_answer"),

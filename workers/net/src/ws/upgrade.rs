@@ -41,6 +41,18 @@ pub enum UpgradeError {
     },
 }
 
+impl UpgradeError {
+    /// A stable word for machines.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Dial(error) => error.code(),
+            Self::Refused { .. } => "upgrade_refused",
+            Self::Timeout { .. } => "upgrade_timeout",
+            Self::Broken { .. } => "upgrade_failed",
+        }
+    }
+}
+
 /// Dials and upgrades. The dialer's deadlines hold for all steps, the upgrade's among them.
 ///
 /// # Errors

@@ -124,16 +124,7 @@ impl PrivateCa {
     pub(crate) fn acceptor_with(&self, params: &CertificateParams) -> TlsAcceptor {
         let key = KeyPair::generate().expect("a key");
         let leaf = params.signed_by(&key, &self.issuer).expect("a certificate");
-        let chain = vec![CertificateDer::from(leaf.der().to_vec())];
-        let key = PrivatePkcs8KeyDer::from(key.serialize_der());
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = rustls::ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .expect("versions")
-            .with_no_client_auth()
-            .with_single_cert(chain, key.into())
-            .expect("a certificate and its key");
-        TlsAcceptor::from(Arc::new(config))
+        acceptor_of(leaf.der(), &key)
     }
 
     /// A dialer that trusts this CA.
@@ -141,4 +132,26 @@ impl PrivateCa {
         let config = NetworkConfig { ca_files: vec![self.file()], ..network(Duration::from_secs(10)) };
         Dialer::new(&config, None).expect("a dialer")
     }
+}
+
+/// A server's side of TLS with a certificate that nobody else signed.
+pub(crate) fn self_signed(name: &str) -> TlsAcceptor {
+    let mut params = CertificateParams::new(vec![name.to_owned()]).expect("parameters");
+    params.distinguished_name.push(DnType::CommonName, "A server on its own");
+    let key = KeyPair::generate().expect("a key");
+    let certificate = params.self_signed(&key).expect("a certificate");
+    acceptor_of(certificate.der(), &key)
+}
+
+fn acceptor_of(certificate: &CertificateDer<'_>, key: &KeyPair) -> TlsAcceptor {
+    let chain = vec![certificate.clone().into_owned()];
+    let key = PrivatePkcs8KeyDer::from(key.serialize_der());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_no_client_auth()
+        .with_single_cert(chain, key.into())
+        .expect("a certificate and its key");
+    TlsAcceptor::from(Arc::new(config))
 }

@@ -95,7 +95,7 @@ async fn credentials_go_to_the_proxy() {
 async fn refusing_proxy_is_never_bypassed_and_its_status_is_kept() {
     let status = |status| DialFault::ProxyStatus { status };
     let cases = [
-        ("HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", DialFault::ProxyAuth),
+        ("HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", DialFault::ProxyAuth { sent: false }),
         ("HTTP/1.1 502 Bad Gateway\r\nContent-Type: text/html\r\n\r\n<html>", status(502)),
         ("HTTP/1.1 403 Forbidden\r\n\r\n", status(403)),
         ("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n<html>", DialFault::NotAProxy),
@@ -130,7 +130,7 @@ async fn dead_proxy_is_never_bypassed() {
     let config = NetworkConfig { proxy: Some("http://127.0.0.1:1".into()), ..NetworkConfig::default() };
     let dialer = Dialer::new(&config, None).expect("a dialer");
     let error = dialer.dial(&target.endpoint(false), Way::Outside).await.expect_err("nothing listens");
-    assert_eq!((error.step, error.kind, target.connections()), (Step::Tcp, DialFault::Refused, 0));
+    assert_eq!((error.step, error.kind, target.connections()), (Step::ProxyTcp, DialFault::Refused, 0));
 }
 
 #[tokio::test]

@@ -63,7 +63,7 @@ async fn endless_answer_and_silence_are_cut() {
 async fn unreachable_slack_is_retried_and_says_where_it_broke() {
     let error = api("https://nowhere.invalid/api/").open_connection(&AppToken::from(TOKEN)).await;
     let error = error.expect_err("unreachable");
-    assert_eq!((error.class, error.code.as_str()), (OpenClass::Retry, "unreachable"));
+    assert_eq!((error.class, error.code.as_str()), (OpenClass::Retry, "dns_failed"));
     assert!(error.text.contains("nowhere.invalid") && error.text.contains("name resolution"), "{error}");
 }
 

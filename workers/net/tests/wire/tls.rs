@@ -1,12 +1,14 @@
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rcgen::{CertificateParams, date_time_ymd};
+use taut_core::config::TenantNetwork;
 use taut_net::dial::{DialFault, Dialer, Endpoint, Step, Way};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_rustls::TlsAcceptor;
 
-use crate::kit::{PrivateCa, Server, dialer, network};
+use crate::kit::{PrivateCa, Server, dialer, network, self_signed};
 
 async fn echo_over(tls: TlsAcceptor) -> Server {
     Server::start(move |tcp| {
@@ -29,7 +31,7 @@ fn localhost(server: &Server) -> Endpoint {
 }
 
 fn complaint(kind: &DialFault) -> &str {
-    let DialFault::Certificate { text } = kind else { panic!("not the certificate: {kind}") };
+    let DialFault::Certificate { text, .. } = kind else { panic!("not the certificate: {kind}") };
     text
 }
 
@@ -117,4 +119,52 @@ async fn host_that_drops_packets_meets_the_deadline_of_its_step() {
     let target = Endpoint { host: at.ip().to_string(), port: at.port(), tls: true };
     let error = dialer.dial(&target, Way::Direct).await.expect_err("no answer");
     assert_eq!((error.step, error.kind), (Step::Tcp, DialFault::Timeout { limit }));
+}
+
+#[tokio::test]
+async fn self_signed_certificate_is_called_that() {
+    let server = echo_over(self_signed("localhost")).await;
+    let error = dialer().dial(&localhost(&server), Way::Direct).await.expect_err("untrusted");
+    assert_eq!(error.code(), "tls_untrusted", "{error}");
+    assert!(complaint(&error.kind).contains("self-signed"), "{error}");
+}
+
+#[tokio::test]
+async fn tenants_own_root_is_trusted_by_its_dialer_alone() {
+    let ca = PrivateCa::new();
+    let server = echo_over(ca.acceptor("localhost")).await;
+    let host = dialer();
+    let own = TenantNetwork { ca_files: vec![ca.file()], ..TenantNetwork::default() };
+    let tenant = host.for_tenant(&own, None).expect("a dialer");
+    tenant.dial(&localhost(&server), Way::Direct).await.expect("trusted");
+    host.dial(&localhost(&server), Way::Direct).await.expect_err("untrusted");
+}
+
+#[tokio::test]
+async fn guard_judges_what_a_name_stands_for() {
+    let server = Server::silent().await;
+    let endpoint = Endpoint { host: "localhost".into(), port: server.at.port(), tls: false };
+    let nobody = dialer().guarded(Arc::new(|_, _| false));
+    let error = nobody.dial(&endpoint, Way::Direct).await.expect_err("guarded");
+    assert_eq!((error.code(), server.connections()), ("tcp_not_allowed", 0));
+    assert!(error.to_string().contains("delivery.allow_hosts"), "{error}");
+    let old = dialer().guarded(Arc::new(|host, address| host == "localhost" && address.is_ipv4()));
+    old.dial(&endpoint, Way::Direct).await.expect("IPv4 is let through");
+}
+
+#[tokio::test]
+async fn walk_shows_the_chain_and_who_vouches_for_it() {
+    let ca = PrivateCa::new();
+    let server = echo_over(ca.acceptor("localhost")).await;
+    let walk = ca.dialer().walk(&localhost(&server), Way::Direct).await;
+    assert_eq!(walk.failed, None);
+    let steps: Vec<_> = walk.hops.iter().map(|hop| hop.step).collect();
+    assert_eq!(steps, [Step::Dns, Step::Tcp, Step::Tls]);
+    assert_eq!(walk.chain[0].issuer, "CN=Corp Inspection Root");
+    let root = walk.trusted_by.expect("a root");
+    assert!(root.contains("Corp Inspection Root") && root.contains("corp.pem"), "{root}");
+
+    let walk = dialer().walk(&localhost(&server), Way::Direct).await;
+    assert_eq!(walk.failed.map(|error| error.code()), Some("tls_untrusted"));
+    assert_eq!((walk.chain.len(), walk.trusted_by), (1, None));
 }

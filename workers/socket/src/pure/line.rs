@@ -29,6 +29,7 @@ use self::ghosts::Ghosts;
 pub use self::input::Desired;
 pub(crate) use self::input::{
     Alarm, CloseWhy, Delays, Event, Generation, Input, Output, Refusal, RefusalClass, Rules,
+    outcome_on_the_way,
 };
 use self::stand::{Show, Stand};
 

@@ -1,5 +1,6 @@
 //! From the wish for a socket to an upgraded one. Every step has its deadline in `taut_net`.
 
+use taut_core::Reason;
 use taut_core::config::SlackConfig;
 use taut_net::slack::{OpenClass, OpenError, TicketUrl};
 use taut_net::ws::{self, UpgradeError, WebSocket, WsLimits};
@@ -79,7 +80,7 @@ fn failure(error: &UpgradeError) -> Event {
             Event::UpgradeRefused { status: *status, proxy_like: *proxy_like }
         }
         UpgradeError::Dial(_) | UpgradeError::Timeout { .. } | UpgradeError::Broken { .. } => {
-            Event::DialFailed(error.to_string())
+            Event::DialFailed(Reason::new(error.code(), error.to_string()))
         }
     }
 }

@@ -47,8 +47,8 @@ pub(crate) enum Event {
     },
     /// `apps.connections.open` was refused or failed.
     OpenFailed(Refusal),
-    /// Slack's socket host was not reached; the text says at which step.
-    DialFailed(String),
+    /// Slack's socket host was not reached, or did not upgrade; the reason says at which step.
+    DialFailed(Reason),
     /// The upgrade was answered with this status.
     UpgradeRefused {
         /// HTTP status.
@@ -92,6 +92,13 @@ pub(crate) enum RefusalClass {
     Wait,
     /// Try again with back-off.
     Retry,
+}
+
+/// The label in `taut_socket_opens_total{outcome}` for a failure on the way, by its reason's code; `other` for the rest.
+pub(crate) fn outcome_on_the_way(code: &str, other: &'static str) -> &'static str {
+    let steps =
+        [("dns_", "dns_failed"), ("tcp_", "tcp_failed"), ("proxy_", "proxy_failed"), ("tls_", "tls_failed")];
+    steps.iter().find(|(step, _)| code.starts_with(step)).map_or(other, |(_, outcome)| outcome)
 }
 
 /// How a socket ended, seen from its task.

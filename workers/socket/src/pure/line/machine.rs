@@ -7,7 +7,7 @@ use taut_core::{AppId, Moment, Reason};
 
 use super::{
     ANNOUNCED_CLOSE_MAX, Alarm, Attempt, CloseWhy, Current, Delays, Desired, Event, Generation, Line, Output,
-    Refusal, RefusalClass, Renewal, Role, STABLE_AFTER,
+    Refusal, RefusalClass, Renewal, Role, STABLE_AFTER, outcome_on_the_way,
 };
 
 /// Connections that Slack would refresh sooner than this are not replaced by age: its own word comes soon enough.
@@ -52,9 +52,9 @@ impl<D: Delays> Line<D> {
                 }
             }
             (Role::Attempt, Event::OpenFailed(refusal)) => self.on_refused(now, refusal),
-            (Role::Attempt, Event::DialFailed(text)) => {
-                self.end_attempt("dial_failed");
-                self.stand.retry(now, Reason::new("dial_failed", text));
+            (Role::Attempt, Event::DialFailed(reason)) => {
+                self.end_attempt(outcome_on_the_way(&reason.code, "dial_failed"));
+                self.stand.retry(now, reason);
             }
             (Role::Attempt, Event::UpgradeRefused { status, proxy_like }) => {
                 self.end_attempt("upgrade_refused");
@@ -108,7 +108,7 @@ impl<D: Delays> Line<D> {
             _ if refusal.retry_after.is_some() => "rate_limited",
             RefusalClass::Park => "park",
             RefusalClass::Wait => "wait",
-            RefusalClass::Retry => "retry",
+            RefusalClass::Retry => outcome_on_the_way(&refusal.code, "retry"),
         };
         self.end_attempt(outcome);
         if let Some(pause) = refusal.retry_after {

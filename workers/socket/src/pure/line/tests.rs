@@ -185,7 +185,7 @@ fn retry_after_is_honoured_and_told_to_the_gate() {
 #[test]
 fn every_failed_attempt_asks_for_a_new_ticket_after_a_pause() {
     let failures = [
-        Event::DialFailed("tcp".into()),
+        Event::DialFailed(Reason::new("tcp_timeout", "tcp")),
         Event::UpgradeRefused { status: 409, proxy_like: false },
         Event::UpgradeRefused { status: 200, proxy_like: true },
         Event::Useless,

@@ -22,7 +22,7 @@ fn states() -> Vec<(&'static str, Rig)> {
         ("opening", opening()),
         ("upgraded", after(opening(), &[(1, Event::Upgraded)])),
         ("socket mode off", after(opening(), &[(1, Event::Opened { socket_mode_off: true }), (1, hello())])),
-        ("backing off", after(opening(), &[(1, Event::DialFailed(String::new()))])),
+        ("backing off", after(opening(), &[(1, Event::DialFailed(Reason::new("tcp_refused", "")))])),
         ("parked", after(opening(), &[(1, refusal(RefusalClass::Park, "token_revoked", None))])),
         ("parked, probed", after(opening(), &[(1, refusal(RefusalClass::Park, "accesslimited", None))])),
         ("waiting", after(opening(), &[(1, refusal(RefusalClass::Wait, "team_added_to_org", None))])),
@@ -61,7 +61,7 @@ pub(super) fn inputs() -> Vec<Input> {
     let events = [
         Event::Opened { socket_mode_off: false },
         Event::Opened { socket_mode_off: true },
-        Event::DialFailed("dns".into()),
+        Event::DialFailed(Reason::new("dns_failed", "dns")),
         Event::UpgradeRefused { status: 409, proxy_like: false },
         Event::Upgraded,
         Event::Useless,
