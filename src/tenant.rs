@@ -17,7 +17,7 @@ use std::time::Duration;
 use taut_core::config::{Config, Environment, TenantConfig};
 use taut_core::log::{DeadLetters, Log, Registry};
 use taut_core::{Board, Clock, Reason, RouteName, TenantState, WallMs};
-use taut_delivery::DeliveryMetrics;
+use taut_delivery::{DeliveryMetrics, ExecPool};
 use taut_net::gate::StartGate;
 use taut_socket::LineMetrics;
 use tokio::sync::mpsc;
@@ -45,6 +45,8 @@ pub struct Shared {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) line_metrics: LineMetrics,
     pub(crate) delivery_metrics: DeliveryMetrics,
+    /// Room for the programs of all tenants' routes.
+    pub(crate) programs: ExecPool,
     pub(crate) loopback_response_urls: bool,
     pub(crate) apps: Apps,
 }

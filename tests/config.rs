@@ -194,21 +194,65 @@ listen = "127.0.0.1:9465"
 [worker]
 labels = { region = "eu" }
 drain_max = "15m"
-[delivery]
-exec_allow = []
-file_dirs = []
 [log]
 format = "journald"
 [[tenants]]
 id = "acme"
 app_token = { env = "T" }
 signing_secret = { env = "S" }
-routes = [{ name = "x", target = { exec = ["/bin/true"] } }, { name = "y", target = { file = "/tmp/x" } }]
+routes = [{ name = "x", target = { redis_stream = "s" } }]
 "#;
     let printed = breaches(text);
-    assert_eq!(printed.lines().count(), 12, "{printed}");
+    assert_eq!(printed.lines().count(), 9, "{printed}");
     let not_yet = |line: &str| line.contains("this version of taut does not have it yet");
     assert!(printed.lines().all(not_yet), "{printed}");
+}
+
+#[test]
+fn programs_and_files_need_the_hosts_leave() {
+    let tenant = |routes: &str| {
+        format!(
+            "[[tenants]]\nid = \"acme\"\napp_token = {{ env = \"T\" }}\nsigning_secret = {{ env = \"S\" }}\nroutes = [{routes}]\n"
+        )
+    };
+    let events = r#"match = { kinds = ["events_api"] }"#;
+    let routes = [
+        r#"{ name = "a", target = { exec = ["/bin/true"] } }"#.to_owned(),
+        r#"{ name = "b", target = { exec = [] } }"#.to_owned(),
+        r#"{ name = "c", target = { exec = ["/opt/h/../../bin/sh"] } }"#.to_owned(),
+        format!(r#"{{ name = "d", target = {{ file = "/var/log/x" }}, {events} }}"#),
+        r#"{ name = "e", target = { file = "rel" } }"#.to_owned(),
+    ];
+    assert_eq!(
+        breaches(&tenant(&routes.join(", "))),
+        r#"tenants[0].routes[0].target.exec = "/bin/true" (0.toml:5): must be let through by delivery.exec_allow, which is empty: nothing is allowed until the host's file says so
+tenants[0].routes[1].target.exec = [] (0.toml:5): must name a program, and its arguments if any
+tenants[0].routes[2].target.exec = "/opt/h/../../bin/sh" (0.toml:5): must be an absolute path without `.`, `..`, `//` and a slash at its end
+tenants[0].routes[3].target.file = "/var/log/x" (0.toml:5): must be let through by delivery.file_dirs, which is empty: nothing is allowed until the host's file says so
+tenants[0].routes[4].target.file = "rel" (0.toml:5): must be an absolute path without `.`, `..`, `//` and a slash at its end
+tenants[0].routes[4].match.kinds = [] (default): its match.kinds must name events_api or unknown, and nothing else: a file answers nobody, so it takes no requests"#
+    );
+    let lists = "[delivery]\nexec_allow = [\"/opt/h/\", \"x\"]\nfile_dirs = [\"/var/log/taut\", \"/\"]\n";
+    let routes = [
+        r#"{ name = "a", target = { exec = ["/opt/h/run", "xoxb-1234567890-abcdef"] } }"#.to_owned(),
+        r#"{ name = "b", target = { exec = ["/opt/hh/run"] } }"#.to_owned(),
+        format!(r#"{{ name = "c", target = {{ file = "/var/log/taut/x" }}, {events} }}"#),
+        format!(r#"{{ name = "d", target = {{ file = "/var/log/taut/x" }}, {events} }}"#),
+        format!(r#"{{ name = "e", target = {{ file = "/var/log/x" }}, {events} }}"#),
+    ];
+    assert_eq!(
+        breaches(&format!("{lists}{}", tenant(&routes.join(", ")))),
+        r#"delivery.exec_allow = "x" (0.toml:2): must be an absolute path without `.`, `..` and `//`, and not the root directory
+delivery.file_dirs = "/" (0.toml:3): must be an absolute path without `.`, `..` and `//`, and not the root directory
+tenants[0].routes[0].target.exec = "***" (0.toml:8): must hold no secret: everybody on this host can read a program's arguments
+tenants[0].routes[3].target.file = "/var/log/taut/x" (0.toml:8): must be unique: tenants[0].routes[2].target.file is the same file, and a file has one writer"#
+    );
+    let allowed = lists.replace(", \"x\"", "").replace(", \"/\"", "");
+    assert_eq!(
+        breaches(&format!("{allowed}{}", tenant(&routes[1..].join(", ")))).lines().count(),
+        3,
+        "two paths beside the lists, one file twice"
+    );
 }
 
 #[test]
@@ -335,7 +379,7 @@ fn the_short_form_is_one_tenant_and_one_route() {
     assert_eq!(route.name.as_str(), "default");
     assert_eq!(route.target, Target::Http("http://localhost:3000/slack/events".into()));
     assert_eq!(loaded.config.metrics.listen, "127.0.0.1:0");
-    assert_eq!(loaded.origins["tenants[0].routes[0].target.http"].to_string(), "--forward");
+    assert_eq!(loaded.origins["tenants[0].routes[0].target"].to_string(), "--forward");
     assert_eq!(loaded.origins["tenants[0].app_token"].to_string(), "env SLACK_APP_TOKEN");
     assert!(!format!("{loaded:?}").contains("hunter2"));
 }

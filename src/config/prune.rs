@@ -5,18 +5,14 @@ use super::layer::{Content, Node, join};
 use super::schema::{Shape, pattern};
 
 /// Keys of later versions, with `[]` for a list's index.
-const LATER_KEYS: [(&str, &str); 11] = [
+const LATER_KEYS: [(&str, &str); 7] = [
     ("store.ack_after", "it goes with a Redis store"),
     ("store.redis", "its only store is the disk"),
     ("fleet", "it runs on one host"),
     ("gateway", "it has no gateway"),
     ("worker.labels", "it runs on one host"),
     ("worker.drain_max", "it drains within worker.drain_timeout"),
-    ("delivery.exec_allow", "its only targets are http"),
-    ("delivery.file_dirs", "its only targets are http"),
-    ("tenants[].routes[].target.exec", "its only targets are http"),
-    ("tenants[].routes[].target.file", "its only targets are http"),
-    ("tenants[].routes[].target.redis_stream", "its only targets are http"),
+    ("tenants[].routes[].target.redis_stream", "its targets are http, exec and file"),
 ];
 /// More of them, whose values are known ahead of their version.
 const LATER_VALUES: [(&str, &str, &str); 2] = [

@@ -4,7 +4,7 @@ use serde_json::Value;
 use taut_core::config::{Config, SecretRef};
 
 use super::layer::join;
-use super::sample::sample;
+use super::sample::{any_target, sample};
 use super::schema::{Shape, pattern};
 use super::{Loaded, Origin};
 
@@ -18,7 +18,7 @@ pub fn render(loaded: &Loaded) -> String {
     // JSON values keep the order of the types' fields, which is the order people know.
     let json =
         |config: &Config| serde_json::to_value(config).expect("paths are UTF-8, as they came from TOML");
-    let known = json(&sample(SecretRef::Env(String::new())));
+    let known = json(&sample(SecretRef::Env(String::new()), any_target()));
     let value = json(&loaded.config);
     let mut page = Page { loaded, text: String::new() };
     page.section("", "", &value, &known, &Shape::of_config());

@@ -7,8 +7,14 @@ use taut_core::config::{
 use taut_core::order::Order;
 use taut_core::{AppId, RouteName, TenantId};
 
-/// A configuration in which every key has a value, as an example of its type.
-pub(super) fn sample(secret: SecretRef) -> Config {
+/// A route's target, where it does not matter which.
+pub(super) fn any_target() -> Target {
+    Target::Http("http://127.0.0.1:3000/slack/events".into())
+}
+
+/// A configuration in which every key has a value, as an example of its type; with this secret and this target
+/// wherever there is one.
+pub(super) fn sample(secret: SecretRef, target: Target) -> Config {
     let Config {
         slack,
         network: NetworkConfig { deadlines, .. },
@@ -39,11 +45,11 @@ pub(super) fn sample(secret: SecretRef) -> Config {
         log,
         metrics,
         admin: AdminConfig { listen: Some("unix:/run/taut/admin.sock".into()) },
-        tenants: vec![sample_tenant(secret)],
+        tenants: vec![sample_tenant(secret, target)],
     }
 }
 
-fn sample_tenant(secret: SecretRef) -> TenantConfig {
+fn sample_tenant(secret: SecretRef, target: Target) -> TenantConfig {
     TenantConfig {
         id: TenantId::new("acme").expect("lower-case letters"),
         environment: Environment::default(),
@@ -58,11 +64,11 @@ fn sample_tenant(secret: SecretRef) -> TenantConfig {
             ca_files: vec!["acme-root.pem".into()],
         }),
         paused: true,
-        routes: vec![sample_route()],
+        routes: vec![sample_route(target)],
     }
 }
 
-fn sample_route() -> RouteConfig {
+fn sample_route(target: Target) -> RouteConfig {
     let list = |text: &str| vec![text.to_owned()];
     RouteConfig {
         name: RouteName::new("bot").expect("letters"),
@@ -75,7 +81,7 @@ fn sample_route() -> RouteConfig {
             teams: list("T0123456789"),
             channels: list("C0123456789"),
         },
-        target: Target::Http("http://127.0.0.1:3000/slack/events".into()),
+        target,
         order: Order::default(),
         on_late_answer: LateAnswer::default(),
         concurrency: 8,

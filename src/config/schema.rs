@@ -3,10 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use taut_core::config::SecretRef;
+use taut_core::config::{SecretRef, Target};
 
 use super::layer::join;
-use super::sample::sample;
+use super::sample::{any_target, sample};
 
 /// What may stand at a key.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,9 +27,12 @@ impl Shape {
     /// The shape of the whole configuration.
     pub(super) fn of_config() -> Self {
         let samples = [
-            sample(SecretRef::Env("ACME_APP_TOKEN".into())),
-            sample(SecretRef::File("acme.token".into())),
-            sample(SecretRef::Credential("acme-token".into())),
+            sample(SecretRef::Env("ACME_APP_TOKEN".into()), any_target()),
+            sample(SecretRef::File("acme.token".into()), Target::Exec(vec!["/usr/bin/handler".into()])),
+            sample(
+                SecretRef::Credential("acme-token".into()),
+                Target::File("/var/log/taut/acme.ndjson".into()),
+            ),
         ];
         let values = samples.map(|sample| {
             toml::Value::try_from(sample).expect("a configuration of texts, numbers and tables is TOML")
@@ -168,7 +171,7 @@ mod tests {
             "tenants[].bot_token",
             "tenants[].paused",
             "tenants[].routes[].match.channels",
-            "tenants[].routes[].target.http",
+            "tenants[].routes[].target",
         ] {
             assert!(keys.iter().any(|known| known == key), "{key} in {keys:?}");
         }

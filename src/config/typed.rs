@@ -7,7 +7,7 @@ use toml::{Table, Value};
 
 use super::breach::{Breach, Origin, shown};
 use super::layer::{Content, Node, join};
-use super::sample::sample;
+use super::sample::{any_target, sample};
 use super::schema::Shape;
 use crate::logging;
 
@@ -20,7 +20,7 @@ pub(super) fn build(mut tree: Node, shape: &Shape, breaches: &mut Vec<Breach>) -
     if let Ok(config) = tree.to_value().try_into::<Config>() {
         return (config, tree);
     }
-    let example = sample(SecretRef::Env(MISSING.into()));
+    let example = sample(SecretRef::Env(MISSING.into()), any_target());
     let mut tenant = example.tenants.first().map(table_of).unwrap_or_default();
     let route = example.tenants.first().and_then(|tenant| tenant.routes.first()).map(table_of);
     let route = Sample { table: route.unwrap_or_default(), judge: judge::<RouteConfig> };

@@ -86,12 +86,14 @@ impl Supervisor {
         let signer = Signer::new(&secrets.signing_secret);
         let delivery = TenantDelivery::spawn(DeliveryDeps {
             tenant: self.config.id.clone(),
+            environment: self.config.environment,
             routes,
             removed: numbers.removed,
             log: Arc::clone(&shared.log),
             dead_letters: Arc::clone(&shared.dead_letters),
             http: way_out.handlers,
             outside: way_out.outside,
+            programs: shared.programs.clone(),
             signer: signer.clone(),
             config: shared.config.delivery.clone(),
             board: Arc::clone(&self.board),

@@ -79,6 +79,17 @@ impl Site {
         self.config.insert_str(at, &format!("{line}\n"));
     }
 
+    /// Adds more configuration; before the first tenant.
+    pub fn head(&mut self, text: &str) {
+        self.config.push_str(text);
+    }
+
+    /// Replaces a part of the configuration that was added before.
+    pub fn replace_config(&mut self, old: &str, new: &str) {
+        assert!(self.config.contains(old), "it is there");
+        self.config = self.config.replace(old, new);
+    }
+
     /// Adds a tenant with its own simulated app; `routes` is TOML with `[[tenants.routes]]` tables.
     pub fn add_tenant(&mut self, number: u32, id: &str, routes: &str) -> AppHandle {
         self.add_app(AppSpec::numbered(number), id, routes)

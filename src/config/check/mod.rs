@@ -2,6 +2,7 @@
 //! checked.
 
 mod net;
+mod targets;
 mod tenants;
 
 use std::collections::BTreeMap;
@@ -51,7 +52,7 @@ pub(super) fn check(
     check_delivery(delivery, &mut checker);
     check_log(log, &mut checker);
     check_listeners(metrics, admin, &mut checker);
-    tenants::check_tenants(list, &delivery.allow_hosts, &mut checker);
+    tenants::check_tenants(list, delivery, &mut checker);
     checker.warnings
 }
 
@@ -253,6 +254,9 @@ fn check_delivery(delivery: &DeliveryConfig, checker: &mut Checker<'_>) {
         attempts_max,
         age_max,
         allow_hosts,
+        exec_allow,
+        exec_max,
+        file_dirs,
         retry_first,
         retry_max,
         answer_bytes_max,
@@ -262,6 +266,8 @@ fn check_delivery(delivery: &DeliveryConfig, checker: &mut Checker<'_>) {
     checker.within("delivery.attempts_max", *attempts_max, 1..=1_000);
     checker.within("delivery.age_max", *age_max, Span::secs(1)..=Span::secs(30 * 86_400));
     net::check_allow_hosts(allow_hosts, checker);
+    targets::check_lists(exec_allow, file_dirs, checker);
+    checker.within("delivery.exec_max", *exec_max, 1..=4_096);
     checker.within("delivery.retry_first", *retry_first, millis(1)..=Span::secs(600));
     let rule = format!("must be at least delivery.retry_first ({retry_first})");
     checker.relate(retry_max >= retry_first, "delivery.retry_max", retry_max, "delivery.retry_first", rule);

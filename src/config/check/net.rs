@@ -9,8 +9,8 @@ use taut_delivery::allow::AllowHosts;
 
 use super::{Checker, millis};
 
-/// Most entries of `network.ca_files` and `delivery.allow_hosts`.
-const LIST_MAX: usize = 256;
+/// Most entries of `network.ca_files` and of the lists in `[delivery]`.
+pub(super) const LIST_MAX: usize = 256;
 
 /// A URL whose parts are all usable.
 pub(super) struct Url {

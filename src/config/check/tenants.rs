@@ -3,20 +3,19 @@
 use std::collections::{BTreeSet, HashMap};
 
 use taut_core::config::{
-    Environment, LateAnswer, RouteConfig, RouteMatch, SecretRef, Span, Target, TenantConfig,
+    DeliveryConfig, Environment, LateAnswer, RouteConfig, RouteMatch, SecretRef, Span, TenantConfig,
 };
 use taut_core::order::Order;
-use taut_delivery::allow::AllowHosts;
 
-use super::Checker;
-use super::net::{self, Url};
+use super::{Checker, net, targets};
 
 /// Most routes of one tenant: an envelope's record carries one bit each.
 const ROUTES_MAX: usize = 64;
 /// Most entries of one list in `match`.
 const MATCH_MAX: usize = 256;
 
-pub(super) fn check_tenants(tenants: &[TenantConfig], allow_hosts: &[String], checker: &mut Checker<'_>) {
+pub(super) fn check_tenants(tenants: &[TenantConfig], delivery: &DeliveryConfig, checker: &mut Checker<'_>) {
+    let mut targets = targets::Targets::new(delivery);
     let mut ids = HashMap::new();
     let mut tokens = HashMap::new();
     for (index, tenant) in tenants.iter().enumerate() {
@@ -65,7 +64,7 @@ pub(super) fn check_tenants(tenants: &[TenantConfig], allow_hosts: &[String], ch
                 );
             }
         }
-        check_routes(&key, routes, allow_hosts, checker);
+        check_routes(&key, routes, &mut targets, checker);
     }
 }
 
@@ -97,7 +96,12 @@ fn is_file_name(name: &str) -> bool {
     !name.is_empty() && name.len() <= 255 && !matches!(name, "." | "..") && !name.contains(['/', '\0'])
 }
 
-fn check_routes(tenant: &str, routes: &[RouteConfig], allow_hosts: &[String], checker: &mut Checker<'_>) {
+fn check_routes(
+    tenant: &str,
+    routes: &[RouteConfig],
+    targets: &mut targets::Targets<'_>,
+    checker: &mut Checker<'_>,
+) {
     if routes.is_empty() {
         let known = format!("{tenant}.routes");
         if !checker.breaches.iter().any(|breach| breach.key.starts_with(&known)) {
@@ -114,7 +118,7 @@ fn check_routes(tenant: &str, routes: &[RouteConfig], allow_hosts: &[String], ch
         let RouteConfig {
             name,
             matching,
-            target: Target::Http(url),
+            target,
             order: Order::Channel | Order::Thread | Order::Tenant | Order::None,
             on_late_answer: LateAnswer::Fail | LateAnswer::AckThenDeliver,
             concurrency,
@@ -124,23 +128,10 @@ fn check_routes(tenant: &str, routes: &[RouteConfig], allow_hosts: &[String], ch
         let unique = names.insert(name);
         checker.require(unique, &format!("{key}.name"), name, "must be unique within its tenant");
         check_match(&key, matching, checker);
-        check_target(&format!("{key}.target.http"), url, allow_hosts, checker);
+        targets.check(&key, target, matching, checker);
         checker.within(&format!("{key}.concurrency"), *concurrency, 1..=256);
         checker.within(&format!("{key}.timeout"), *timeout, Span::secs(1)..=Span::secs(300));
     }
-}
-
-fn check_target(key: &str, url: &str, allow_hosts: &[String], checker: &mut Checker<'_>) {
-    if let Err(rule) = Url::parse(url) {
-        checker.require(false, key, url, rule);
-        return;
-    }
-    // What cannot be parsed is a breach of its own; the rest is judged as at the tenant's start.
-    let readable = |entry: &&String| AllowHosts::parse(std::slice::from_ref(*entry)).is_ok();
-    let entries: Vec<_> = allow_hosts.iter().filter(readable).cloned().collect();
-    let allowed = AllowHosts::parse(&entries).is_ok_and(|hosts| hosts.check(url).is_ok());
-    let rule = format!("must be a host that delivery.allow_hosts ({}) lets through", allow_hosts.join(", "));
-    checker.relate(allowed, key, url, "delivery.allow_hosts", rule);
 }
 
 fn check_match(route: &str, matching: &RouteMatch, checker: &mut Checker<'_>) {

@@ -236,6 +236,12 @@ pub struct DeliveryConfig {
     pub age_max: Span,
     /// What handlers' URLs may reach: `loopback`, `private`, a host name, `*.domain`, an address or a network.
     pub allow_hosts: Vec<String>,
+    /// Which programs routes may run: files, or directories that end in a slash.
+    pub exec_allow: Vec<String>,
+    /// Most programs of all routes at once.
+    pub exec_max: u32,
+    /// Directories below which routes may append to files.
+    pub file_dirs: Vec<String>,
     /// First pause between attempts; doubles, jittered, up to `retry_max`.
     pub retry_first: Span,
     /// Longest pause between attempts.
@@ -254,6 +260,9 @@ impl Default for DeliveryConfig {
             attempts_max: 8,
             age_max: Span::secs(86_400),
             allow_hosts: vec!["loopback".into(), "private".into()],
+            exec_allow: Vec::new(),
+            exec_max: 64,
+            file_dirs: Vec::new(),
             retry_first: Span::secs(1),
             retry_max: Span::secs(300),
             answer_bytes_max: Size::mib(1),

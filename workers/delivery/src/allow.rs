@@ -4,6 +4,8 @@
 //! that a name stands for at that moment. A listed name vouches for public addresses alone; what is this host's or this
 //! network's own (loopback, private, link-local with the clouds' metadata, …) has to be listed as such as well.
 
+pub mod paths;
+
 use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 

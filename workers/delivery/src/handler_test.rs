@@ -4,19 +4,21 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use taut_core::config::{DeliveryConfig, LateAnswer, RouteConfig, RouteMatch, Span, Target};
+use taut_core::config::{DeliveryConfig, Environment, LateAnswer, RouteConfig, RouteMatch, Span, Target};
 use taut_core::order::Order;
 use taut_core::request::{AckChoice, SilentReason};
 use taut_core::{Clock, Envelope, Epoch, FrameError, RouteName, TenantId};
 use taut_net::http::HttpClient;
 use taut_vault::SigningSecret;
+use tokio_util::sync::CancellationToken;
 
 use crate::pure::answer::{Asked, reply};
 use crate::pure::request::REQUEST_DEADLINE;
 use crate::pure::verdict::Verdict;
-use crate::route::{BadRoute, Posted, Route};
+use crate::route::{BadRoute, Posted, Route, Surroundings, Terms};
 use crate::router::RouteSpec;
 use crate::signer::Signer;
+use crate::target::exec::ExecPool;
 
 /// How long a handler may take under test: long enough to see an answer that comes too late.
 const PATIENCE: Duration = Duration::from_secs(6);
@@ -88,8 +90,16 @@ fn route(url: &str, http: &HttpClient) -> Result<Route, ProbeError> {
         proxy: false,
     };
     let spec = RouteSpec { config, number: 0 };
-    let tenant = TenantId::new("handler-test").expect("a plain name");
-    Route::new(&spec, &tenant, Epoch(0), http.clone(), &DeliveryConfig::default()).map_err(ProbeError::Url)
+    let around = Surroundings {
+        tenant: &TenantId::new("handler-test").expect("a plain name"),
+        environment: Environment::Dev,
+        epoch: Epoch(0),
+        client: http.clone(),
+        config: &DeliveryConfig::default(),
+        slots: ExecPool::new(1).slots(),
+        stop: CancellationToken::new(),
+    };
+    Route::new(&spec, &around).map_err(ProbeError::Url)
 }
 
 struct Tester<'a> {
@@ -100,9 +110,10 @@ struct Tester<'a> {
 
 impl Tester<'_> {
     async fn post(&self, envelope: &Envelope) -> (Posted, Duration) {
-        let times = (PATIENCE, REQUEST_DEADLINE);
+        let received_at = self.clock.wall();
+        let terms = Terms { attempt: 1, timeout: PATIENCE, left: REQUEST_DEADLINE, received_at };
         let sent = self.clock.now();
-        let posted = self.route.post(envelope, 1, times, &self.signer, self.clock).await;
+        let posted = self.route.post(envelope, terms, &self.signer, self.clock).await;
         (posted, self.clock.now().since(sent))
     }
 

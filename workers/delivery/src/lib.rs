@@ -22,10 +22,13 @@ mod route;
 mod router;
 mod shared;
 mod signer;
+mod target;
 mod tenant;
 
 pub use self::metrics::DeliveryMetrics;
-pub use self::route::BadRoute;
+pub use self::route::{BadRoute, FILE_KINDS_RULE, fits_a_file};
 pub use self::router::{RouteSpec, Router};
 pub use self::signer::Signer;
+pub use self::target::exec::ExecPool;
+pub use self::target::exec::program::look_at_program;
 pub use self::tenant::{DeliveryDeps, DeliveryEnd, DeliveryHandle, RouteStatus, TenantDelivery};

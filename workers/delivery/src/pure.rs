@@ -2,10 +2,12 @@
 
 pub mod answer;
 pub mod breaker;
+pub mod exec;
 pub mod form;
 pub mod headers;
 pub mod health;
 pub mod lanes;
+pub mod ndjson;
 pub mod plan;
 pub mod recent;
 pub mod request;

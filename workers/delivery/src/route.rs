@@ -1,25 +1,34 @@
-//! One route at run time: its target, its health, and one attempt over HTTP.
+//! One route at run time: its target, its health, and one attempt.
 
+use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 use http::{Method, Uri};
 use parking_lot::Mutex;
-use taut_core::config::{DeliveryConfig, LateAnswer, RouteConfig, Target};
-use taut_core::{Clock, Envelope, Epoch, Kind, RouteBits, RouteName, TenantId};
+use taut_core::config::{
+    DeliveryConfig, Environment, KindMatch, LateAnswer, RouteConfig, RouteMatch, Target,
+};
+use taut_core::{Clock, Envelope, Epoch, Kind, RouteBits, RouteName, TenantId, WallMs};
 use taut_net::http::{HttpAnswer, HttpClient, HttpError, HttpRequest};
+use tokio_util::sync::CancellationToken;
 
+use crate::allow::paths::{BadPathEntry, PathRules, RefusedPath};
 use crate::allow::{BadEntry, Refused, handler_url};
 use crate::pure::answer::HandlerAnswer;
+use crate::pure::exec::status_of_exit;
 use crate::pure::headers::{AttemptHeaders, RouteHeaders};
 use crate::pure::health::Health;
+use crate::pure::ndjson;
 use crate::pure::plan::Rules;
 use crate::pure::schedule::Retry;
 use crate::pure::shape::{Shaped, shape};
 use crate::pure::verdict::{Answered, End, Verdict, verdict};
 use crate::router::RouteSpec;
 use crate::signer::Signer;
+use crate::target::exec::{ExecEnd, ExecTarget, Slots};
+use crate::target::file::{FileEnd, FileTarget};
 
 /// A route that cannot be used as it is configured.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +45,37 @@ pub enum BadRoute {
     /// `delivery.allow_hosts` itself cannot be read.
     #[error("delivery.allow_hosts cannot be read")]
     AllowHosts(#[source] BadEntry),
+    /// Its program or its file is not one that this host lets routes use.
+    #[error("route `{route}` cannot be used: its target")]
+    Path {
+        /// Which route.
+        route: RouteName,
+        /// What is wrong with it.
+        #[source]
+        source: RefusedPath,
+    },
+    /// `delivery.exec_allow` or `delivery.file_dirs` itself cannot be read.
+    #[error("delivery.exec_allow or delivery.file_dirs cannot be read")]
+    Paths(#[source] BadPathEntry),
+    /// A file answers nobody.
+    #[error("route `{route}` cannot be used: {FILE_KINDS_RULE}")]
+    FileTakesEvents {
+        /// Which route.
+        route: RouteName,
+    },
+}
+
+/// What a route to a file must match. A request needs an answer, and a file gives none.
+pub const FILE_KINDS_RULE: &str = "its match.kinds must name events_api or unknown, and nothing else: a file answers \
+     nobody, so it takes no requests";
+
+/// Whether a route with this match may go to a file.
+pub fn fits_a_file(matching: &RouteMatch) -> bool {
+    let is_event = |kind: &KindMatch| match kind {
+        KindMatch::EventsApi | KindMatch::Unknown => true,
+        KindMatch::Interactive | KindMatch::SlashCommands => false,
+    };
+    !matching.kinds.is_empty() && matching.kinds.iter().all(is_event)
 }
 
 /// Most that is read of an answer whose body decides nothing but the kind of a 404, in bytes.
@@ -50,10 +90,40 @@ pub(crate) struct Route {
     pub(crate) rules: Rules,
     /// Shared by events and requests; never held across an await.
     pub(crate) health: Mutex<Health>,
-    url: Uri,
+    way: Way,
     headers: RouteHeaders,
-    client: HttpClient,
     answer_bytes_max: usize,
+}
+
+/// How a route's envelopes get to their target.
+enum Way {
+    Http { url: Uri, client: HttpClient },
+    Exec(ExecTarget),
+    File(FileTarget),
+}
+
+/// What a route is built with, beside its own configuration.
+pub(crate) struct Surroundings<'a> {
+    pub(crate) tenant: &'a TenantId,
+    pub(crate) environment: Environment,
+    pub(crate) epoch: Epoch,
+    pub(crate) client: HttpClient,
+    pub(crate) config: &'a DeliveryConfig,
+    pub(crate) slots: Slots,
+    pub(crate) stop: CancellationToken,
+}
+
+/// One attempt's terms.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Terms {
+    /// From 1.
+    pub(crate) attempt: u32,
+    /// After which it is given up.
+    pub(crate) timeout: Duration,
+    /// What the handler is told it has.
+    pub(crate) left: Duration,
+    /// When the envelope was read.
+    pub(crate) received_at: WallMs,
 }
 
 /// What one attempt came to.
@@ -84,16 +154,10 @@ impl PostedAnswer {
 }
 
 impl Route {
-    pub(crate) fn new(
-        spec: &RouteSpec,
-        tenant: &TenantId,
-        epoch: Epoch,
-        client: HttpClient,
-        config: &DeliveryConfig,
-    ) -> Result<Self, BadRoute> {
-        let RouteConfig { name, target, order, on_late_answer, concurrency, timeout, .. } = &spec.config;
-        let Target::Http(url) = target;
-        let url = handler_url(url).map_err(|source| BadRoute::Target { route: name.clone(), source })?;
+    pub(crate) fn new(spec: &RouteSpec, around: &Surroundings<'_>) -> Result<Self, BadRoute> {
+        let RouteConfig { name, order, on_late_answer, concurrency, timeout, .. } = &spec.config;
+        let Surroundings { tenant, epoch, config, .. } = *around;
+        let way = way(&spec.config, around)?;
         let retry = Retry { first: config.retry_first.0, max: config.retry_max.0 };
         Ok(Self {
             name: name.clone(),
@@ -108,19 +172,42 @@ impl Route {
                 retry,
             },
             health: Mutex::new(Health::new(config.breaker_faults, config.poison_hold, retry)),
-            url,
+            way,
             headers: RouteHeaders::new(tenant, name, epoch),
-            client,
             answer_bytes_max: config.answer_bytes_max.bytes(),
         })
     }
 
-    /// One attempt: signed now, answered or given up within `timeout`. `left` is what the handler is told it has.
+    /// One attempt, whatever the target is.
     pub(crate) async fn post(
         &self,
         envelope: &Envelope,
-        attempt: u32,
-        (timeout, left): (Duration, Duration),
+        terms: Terms,
+        signer: &Signer,
+        clock: &dyn Clock,
+    ) -> Posted {
+        match &self.way {
+            Way::Http { url, client } => self.send((url, client), envelope, terms, signer, clock).await,
+            Way::Exec(program) => {
+                judge_exit(envelope, program.run(&self.headers, envelope, &terms, clock).await)
+            }
+            Way::File(file) => {
+                let line = ndjson::line(&self.headers, envelope, terms.attempt, terms.received_at);
+                match file.append(line, terms.timeout).await {
+                    FileEnd::Written => Posted { verdict: Verdict::Done, words: String::new(), answer: None },
+                    FileEnd::Unusable(why) => unanswered(&End::Unusable(&why)),
+                    FileEnd::TimedOut => unanswered(&End::TimedOut),
+                }
+            }
+        }
+    }
+
+    /// One attempt over HTTP: signed now, answered or given up within its timeout.
+    async fn send(
+        &self,
+        (url, client): (&Uri, &HttpClient),
+        envelope: &Envelope,
+        Terms { attempt, timeout, left, received_at: _ }: Terms,
         signer: &Signer,
         clock: &dyn Clock,
     ) -> Posted {
@@ -133,13 +220,13 @@ impl Route {
         let sent = clock.now();
         let request = HttpRequest {
             method: Method::POST,
-            url: self.url.clone(),
+            url: url.clone(),
             headers,
             body,
             timeout,
             answer_bytes_max: self.answer_bytes_max(envelope.kind),
         };
-        let result = self.client.send(request).await;
+        let result = client.send(request).await;
         judge(envelope, result, clock.now().since(sent))
     }
 }
@@ -153,6 +240,46 @@ impl Route {
             self.answer_bytes_max.min(EVENT_ANSWER_BYTES_MAX)
         }
     }
+}
+
+fn way(config: &RouteConfig, around: &Surroundings<'_>) -> Result<Way, BadRoute> {
+    let route = || config.name.clone();
+    let refused = |source| BadRoute::Path { route: route(), source };
+    match &config.target {
+        Target::Http(url) => {
+            let url = handler_url(url).map_err(|source| BadRoute::Target { route: route(), source })?;
+            Ok(Way::Http { url, client: around.client.clone() })
+        }
+        Target::Exec(argv) => {
+            let allow = PathRules::programs(&around.config.exec_allow).map_err(BadRoute::Paths)?;
+            allow.check(Path::new(argv.first().map_or("", String::as_str))).map_err(refused)?;
+            let (slots, stop) = (around.slots.clone(), around.stop.clone());
+            Ok(Way::Exec(ExecTarget::new(argv, allow, slots, stop, around.environment)))
+        }
+        Target::File(_) if !fits_a_file(&config.matching) => {
+            Err(BadRoute::FileTakesEvents { route: route() })
+        }
+        Target::File(path) => {
+            let allow = PathRules::directories(&around.config.file_dirs).map_err(BadRoute::Paths)?;
+            allow.check(path).map_err(refused)?;
+            Ok(Way::File(FileTarget::new(path, allow)))
+        }
+    }
+}
+
+/// Judges a program's end. Its answer, where there is one, stands for HTTP's.
+fn judge_exit(envelope: &Envelope, end: ExecEnd) -> Posted {
+    let (code, body) = match end {
+        ExecEnd::Exited(code, stdout) => (code, stdout),
+        ExecEnd::Killed(signal) => return unanswered(&End::Killed(signal)),
+        ExecEnd::TimedOut => return unanswered(&End::TimedOut),
+        ExecEnd::Unusable(why) => return unanswered(&End::Unusable(&why)),
+    };
+    let end = End::Exited(code);
+    let verdict = verdict(&end, code != 0 && is_rate_limit_notice(envelope));
+    let words = if verdict.is_success() { String::new() } else { end.words() };
+    let answer = PostedAnswer { status: status_of_exit(code), headers: HeaderMap::new(), body };
+    Posted { verdict, words, answer: Some(answer) }
 }
 
 /// Judges what the client returned.

@@ -7,7 +7,7 @@ mod task;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use taut_core::config::{DeliveryConfig, Target};
+use taut_core::config::{DeliveryConfig, Environment, Target};
 use taut_core::log::{DeadLetters, Log};
 use taut_core::request::Requests;
 use taut_core::{Board, Clock, Epoch, Moment, RouteName, TenantId};
@@ -22,15 +22,18 @@ use crate::allow::AllowHosts;
 use crate::desk::RequestDesk;
 use crate::metrics::DeliveryMetrics;
 use crate::pure::health::Down;
-use crate::route::{BadRoute, Route};
+use crate::route::{BadRoute, Route, Surroundings};
 use crate::router::{RouteSpec, Router};
 use crate::shared::{REQUESTS_MAX, Shared};
 use crate::signer::Signer;
+use crate::target::exec::ExecPool;
 
 /// What one tenant's delivery is made of.
 pub struct DeliveryDeps {
     /// Whose it is.
     pub tenant: TenantId,
+    /// What it is for: whether logs may quote what its programs say.
+    pub environment: Environment,
     /// Its routes in order, with their numbers.
     pub routes: Vec<RouteSpec>,
     /// Numbers whose route is no longer configured: what they still owe becomes dead letters.
@@ -43,6 +46,8 @@ pub struct DeliveryDeps {
     pub http: HttpClient,
     /// Through the proxy: to a `response_url`, and to handlers of routes with `proxy = true`.
     pub outside: HttpClient,
+    /// The host's room for programs.
+    pub programs: ExecPool,
     /// Signs its deliveries.
     pub signer: Signer,
     /// The worker's limits.
@@ -70,12 +75,23 @@ impl TenantDelivery {
     pub fn spawn(deps: DeliveryDeps) -> Result<DeliveryHandle, BadRoute> {
         let router = Arc::new(Router::new(&deps.routes));
         let allowed = AllowHosts::parse(&deps.config.allow_hosts).map_err(BadRoute::AllowHosts)?;
+        let (slots, stop) = (deps.programs.slots(), CancellationToken::new());
         let route_of = |spec: &RouteSpec| {
-            let Target::Http(url) = &spec.config.target;
-            let refused = |source| BadRoute::Target { route: spec.config.name.clone(), source };
-            allowed.check(url).map_err(refused)?;
+            if let Target::Http(url) = &spec.config.target {
+                let refused = |source| BadRoute::Target { route: spec.config.name.clone(), source };
+                allowed.check(url).map_err(refused)?;
+            }
             let client = if spec.config.proxy { &deps.outside } else { &deps.http };
-            Route::new(spec, &deps.tenant, deps.epoch, client.clone(), &deps.config)
+            let around = Surroundings {
+                tenant: &deps.tenant,
+                environment: deps.environment,
+                epoch: deps.epoch,
+                client: client.clone(),
+                config: &deps.config,
+                slots: slots.clone(),
+                stop: stop.clone(),
+            };
+            Route::new(spec, &around)
         };
         let built = deps.routes.iter().map(route_of).collect::<Result<Vec<_>, _>>()?;
         let shared = Arc::new(Shared {
@@ -92,7 +108,7 @@ impl TenantDelivery {
             clock: deps.clock,
             metrics: deps.metrics,
             wake: Arc::default(),
-            stop: CancellationToken::new(),
+            stop,
             tasks: TaskTracker::new(),
             requests: Arc::new(Semaphore::new(REQUESTS_MAX)),
             recent: Mutex::default(),

@@ -176,6 +176,10 @@ impl KindMatch {
 pub enum Target {
     /// A Request URL.
     Http(String),
+    /// A program and its arguments, started for each attempt without a shell.
+    Exec(Vec<String>),
+    /// A file to which each event is appended as a line.
+    File(PathBuf),
 }
 
 /// What happens to a request whose handler has not answered at the deadline, where its kind leaves a choice.

@@ -4,7 +4,7 @@ use futures::future::BoxFuture;
 use taut_core::log::{Append, Change, Entry, Outcome};
 use taut_core::order::OrderKeys;
 use taut_core::request::SilentReason;
-use taut_core::{RouteBits, Seq, WallMs};
+use taut_core::{RouteBits, Seq};
 
 use super::course::{Attempt, Subject, Told};
 use super::response_url;
@@ -96,14 +96,12 @@ pub(super) async fn expire_if_silent(
 
 /// A released request as the backlog shows it.
 fn entry(subject: &Subject, seq: Seq, routes: RouteBits) -> Entry {
-    let clock = &subject.shared.clock;
-    let age = u64::try_from(clock.now().since(subject.received).as_millis()).unwrap_or(u64::MAX);
     Entry {
         seq,
         kind: subject.envelope.kind,
         order: OrderKeys::default(),
         routes,
         bytes: u32::try_from(subject.envelope.frame.len()).unwrap_or(u32::MAX),
-        received_at: WallMs(clock.wall().0.saturating_sub(age)),
+        received_at: subject.received_at(),
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures::future::{self, BoxFuture};
 use taut_core::log::{Append, Change};
 use taut_core::request::{AckChoice, Answer, NewRequest, SilentReason};
-use taut_core::{Envelope, Moment, RouteBits, Seq};
+use taut_core::{Envelope, Moment, RouteBits, Seq, WallMs};
 use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 use tracing::info;
 
@@ -15,7 +15,7 @@ use super::{Decided, afterwards, response_url, silent};
 use crate::pure::answer::{Asked, Reply, reply};
 use crate::pure::breaker::Pass;
 use crate::pure::request::{Decision, Handler, RELEASE_DEADLINE, REQUEST_DEADLINE, decide};
-use crate::route::{Posted, Route};
+use crate::route::{Posted, Route, Terms};
 use crate::shared::Shared;
 
 /// The request itself.
@@ -61,6 +61,13 @@ impl Subject {
 
     fn left(&self) -> Duration {
         self.left_of(REQUEST_DEADLINE)
+    }
+
+    /// When it was read, by the wall's clock.
+    pub(super) fn received_at(&self) -> WallMs {
+        let clock = &self.shared.clock;
+        let age = u64::try_from(clock.now().since(self.received).as_millis()).unwrap_or(u64::MAX);
+        WallMs(clock.wall().0.saturating_sub(age))
     }
 }
 
@@ -127,11 +134,13 @@ impl Course {
             Pass::Wait(_) => return None,
         };
         let (envelope, left) = (Arc::clone(&self.subject.envelope), self.subject.left());
+        let received_at = self.subject.received_at();
         let posting = Box::pin(async move {
             let route = shared.route_of(answering).expect("found above");
             // Past the deadline the handler may go on: its late answer may still have somewhere to go.
             let timeout = route.timeout.max(left);
-            route.post(&envelope, 1, (timeout, left), &shared.signer, &*shared.clock).await
+            let terms = Terms { attempt: 1, timeout, left, received_at };
+            route.post(&envelope, terms, &shared.signer, &*shared.clock).await
         });
         Some(Attempt { posting, probe, ended: None, _permit: permit })
     }

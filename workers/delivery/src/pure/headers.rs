@@ -12,6 +12,8 @@ const ACCEPTED: HeaderValue = HeaderValue::from_static("application/json,*/*");
 
 /// Headers that are ever set, `Host` and `Content-Length` included.
 const HEADERS_MAX: usize = 16;
+/// Longest event id that is passed on as it is, in bytes. Slack's have some twenty.
+const ID_BYTES_MAX: usize = 256;
 
 const TIMESTAMP: HeaderName = HeaderName::from_static("x-slack-request-timestamp");
 const SIGNATURE: HeaderName = HeaderName::from_static("x-slack-signature");
@@ -70,35 +72,56 @@ impl RouteHeaders {
                 headers.insert(RETRY_REASON, reason);
             }
         }
-        headers.insert(DELIVERY_ID, self.delivery_id(envelope));
-        headers.insert(IDEMPOTENCY_KEY, self.idempotency_key(envelope));
+        headers.insert(DELIVERY_ID, text(&self.delivery_id(envelope)).expect("hex is plain ASCII"));
+        headers.insert(
+            IDEMPOTENCY_KEY,
+            text(&self.idempotency_key(envelope)).expect("checked to be plain ASCII"),
+        );
         headers.insert(ATTEMPT, attempt.attempt.into());
         let left = u64::try_from(attempt.left.as_millis()).unwrap_or(u64::MAX);
         headers.insert(DEADLINE_MS, left.into());
         headers
     }
 
-    /// The same over all attempts of one envelope at one route, restarts and replays included.
-    fn delivery_id(&self, envelope: &Envelope) -> HeaderValue {
-        let parts = [self.tenant.as_str(), self.route.as_str(), &envelope.dedup_text];
-        text(&format!("{:032x}", DedupKey::of(&parts.join("\0")).0)).expect("hex is plain ASCII")
+    /// Whose route it is.
+    pub fn tenant(&self) -> &str {
+        self.tenant.as_str()
     }
 
-    fn idempotency_key(&self, envelope: &Envelope) -> HeaderValue {
-        let (tenant, dedup) = (self.tenant.as_str(), &envelope.dedup_text);
-        text(&format!("{tenant}:{dedup}")).unwrap_or_else(|| {
-            text(&format!("{tenant}:{:032x}", envelope.dedup().0)).expect("hex is plain ASCII")
-        })
+    /// The route's name.
+    pub fn route(&self) -> &str {
+        self.route.as_str()
+    }
+
+    /// Which opening of the store delivers.
+    pub const fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// 32 hex digits, the same over all attempts of one envelope at one route, restarts and replays included.
+    pub fn delivery_id(&self, envelope: &Envelope) -> String {
+        let parts = [self.tenant.as_str(), self.route.as_str(), &envelope.dedup_text];
+        format!("{:032x}", DedupKey::of(&parts.join("\0")).0)
+    }
+
+    /// `<tenant>:<event id>`, in printable ASCII; an id that is not, or has more than 256 bytes, goes as its hash.
+    pub fn idempotency_key(&self, envelope: &Envelope) -> String {
+        let (tenant, id) = (self.tenant.as_str(), &envelope.dedup_text);
+        if id.len() <= ID_BYTES_MAX && is_printable(id) {
+            format!("{tenant}:{id}")
+        } else {
+            format!("{tenant}:{:032x}", envelope.dedup().0)
+        }
     }
 }
 
 /// A header value of printable ASCII; `None` for anything else, because Slack's text reaches here.
 fn text(value: &str) -> Option<HeaderValue> {
-    value
-        .bytes()
-        .all(|byte| byte == b' ' || byte.is_ascii_graphic())
-        .then(|| HeaderValue::from_str(value).ok())
-        .flatten()
+    is_printable(value).then(|| HeaderValue::from_str(value).ok()).flatten()
+}
+
+fn is_printable(value: &str) -> bool {
+    value.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic())
 }
 
 #[cfg(test)]

@@ -11,6 +11,8 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use super::exec::status_of_exit;
+
 /// Longest `Retry-After` that is honoured.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_mins(10);
 
@@ -25,6 +27,12 @@ pub enum End<'a> {
     Answered(Answered<'a>),
     /// No connection: name, TCP, proxy or TLS. The word names the step.
     Unreachable(&'a str),
+    /// A program or a file that cannot be used as it is. Says why, in a few words.
+    Unusable(&'a str),
+    /// A program ended with this code.
+    Exited(i32),
+    /// A program was ended by this signal, which was not ours.
+    Killed(i32),
     /// No answer within the attempt's time.
     TimedOut,
     /// The connection broke before the answer's headers were complete.
@@ -86,10 +94,17 @@ impl Verdict {
 /// have no listener for.
 pub fn verdict(end: &End<'_>, rate_limited_notice: bool) -> Verdict {
     match end {
-        End::Unreachable(_) => Verdict::TargetFault,
-        End::TimedOut | End::Reset => Verdict::Transient { retry_after: None },
+        End::Unreachable(_) | End::Unusable(_) => Verdict::TargetFault,
+        End::TimedOut | End::Reset | End::Killed(_) => Verdict::Transient { retry_after: None },
+        End::Exited(code) => judge(&as_answer(*code), rate_limited_notice),
         End::Answered(answer) => judge(answer, rate_limited_notice),
     }
+}
+
+/// An exit as the answer that it stands for.
+const fn as_answer(code: i32) -> Answered<'static> {
+    let status = status_of_exit(code);
+    Answered { status, body: b"", no_retry: false, retry_after: None, took: Duration::ZERO }
 }
 
 fn judge(answer: &Answered<'_>, rate_limited_notice: bool) -> Verdict {
@@ -131,6 +146,9 @@ impl End<'_> {
         match self {
             Self::Answered(answer) => format!("status {}", answer.status),
             Self::Unreachable(step) => format!("not reachable: {step}"),
+            Self::Unusable(why) => format!("not usable: {why}"),
+            Self::Exited(code) => format!("exit code {code}"),
+            Self::Killed(signal) => format!("killed by signal {signal}"),
             Self::TimedOut => "no answer in time".into(),
             Self::Reset => "connection reset".into(),
         }
@@ -244,6 +262,23 @@ mod tests {
         assert_eq!(verdict(&End::Unreachable("tcp"), false), Verdict::TargetFault);
         assert_eq!(verdict(&End::TimedOut, false), Verdict::Transient { retry_after: None });
         assert_eq!(verdict(&End::Reset, false), Verdict::Transient { retry_after: None });
+    }
+
+    #[test]
+    fn exits_are_judged_by_the_same_table() {
+        for (code, expected) in [
+            (0, Verdict::Done),
+            (75, Verdict::Transient { retry_after: None }),
+            (1, Verdict::Poison),
+            (2, Verdict::Poison),
+            (127, Verdict::Poison),
+            (255, Verdict::Poison),
+        ] {
+            assert_eq!(verdict(&End::Exited(code), false), expected, "{code}");
+        }
+        assert_eq!(verdict(&End::Exited(1), true), Verdict::Unhandled, "nobody needs a rate limit's notice");
+        assert_eq!(verdict(&End::Killed(9), false), Verdict::Transient { retry_after: None });
+        assert_eq!(verdict(&End::Unusable("no such file"), false), Verdict::TargetFault);
     }
 
     proptest! {

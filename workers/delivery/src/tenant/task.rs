@@ -19,7 +19,7 @@ use taut_core::{Envelope, Moment, Seq, WallMs};
 
 use super::orphans::{self, Orphans};
 use crate::pure::plan::{Plan, Step};
-use crate::route::Posted;
+use crate::route::{Posted, Terms};
 use crate::shared::{Handed, Shared};
 
 /// Most entries asked of the log at once.
@@ -239,8 +239,8 @@ impl Task {
         let shared = Arc::clone(&self.shared);
         self.attempts.push(Box::pin(async move {
             let route = &shared.routes[lane];
-            let times = (route.timeout, route.timeout);
-            let posted = route.post(&envelope, attempt, times, &shared.signer, &*shared.clock).await;
+            let terms = Terms { attempt, timeout: route.timeout, left: route.timeout, received_at };
+            let posted = route.post(&envelope, terms, &shared.signer, &*shared.clock).await;
             AttemptEnd { lane, seq, probe, envelope, received_at, posted }
         }));
     }

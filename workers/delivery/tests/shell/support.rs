@@ -80,6 +80,8 @@ impl Bench {
         let dead = Arc::<MemDeadLetters>::default();
         let board = Arc::new(Board::new(tenant(), BootClock.wall()));
         let handle = TenantDelivery::spawn(DeliveryDeps {
+            environment: taut_core::config::Environment::Dev,
+            programs: taut_delivery::ExecPool::new(8),
             tenant: tenant(),
             routes,
             removed,
