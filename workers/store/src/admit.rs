@@ -6,9 +6,10 @@ use taut_core::{DedupKey, Seq, TenantId, WallMs};
 use crate::hash::{Map, Set};
 use crate::index::{Index, Slot, Tenant};
 use crate::place::Place;
+use crate::writer::{GROUP_BYTES_MAX, GROUP_ENTRIES_MAX};
 
 /// Where an answer goes: the job of the group and the entry's place in its batch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct AnswerAt {
     pub job: usize,
     pub entry: usize,
@@ -39,8 +40,8 @@ pub(crate) struct Plan {
     /// Copies of an item's envelope: they share its fate.
     pub joins: Vec<(usize, AnswerAt)>,
     pub leaving: Vec<Leaving>,
-    /// Items from this one on rest on the room that leaving entries make.
-    pub first_needing_room: Option<usize>,
+    /// Whether entries leave to make room; otherwise it is only said that they could.
+    makes_room: bool,
     /// Every tenant with plans in the index.
     pub tenants: Set<TenantId>,
     pub frame_bytes: usize,
@@ -62,6 +63,8 @@ pub(crate) enum Offer {
     Planned,
     /// It must wait for the group under way to make room.
     Later(NewEntry),
+    /// There is room once others have left for the dead letters.
+    NeedsRoom(NewEntry),
 }
 
 /// What a plan needs to know besides the index.
@@ -74,9 +77,20 @@ pub(crate) struct Situation {
 enum NoRoom {
     Full(FullReason),
     Later,
+    Makeable,
 }
 
 impl Plan {
+    /// A plan in which entries leave to make room: for finding out which.
+    pub(crate) fn making_room() -> Self {
+        Self { makes_room: true, ..Self::default() }
+    }
+
+    /// Whether the group has as much as a group may have.
+    pub(crate) fn is_full(&self) -> bool {
+        self.items.len() >= GROUP_ENTRIES_MAX || self.frame_bytes >= GROUP_BYTES_MAX
+    }
+
     /// Offers one entry; takes a seq from `next_seq` if it goes into the group.
     pub(crate) fn offer(
         &mut self,
@@ -101,6 +115,7 @@ impl Plan {
                 Ok(()) => {}
                 Err(NoRoom::Full(reason)) => return Offer::Answer(Append::Full(reason)),
                 Err(NoRoom::Later) => return Offer::Later(entry),
+                Err(NoRoom::Makeable) => return Offer::NeedsRoom(entry),
             }
         }
         self.add(index, next_seq, entry, key_only, answer);
@@ -148,10 +163,9 @@ impl Plan {
                 break Err(no_room);
             }
         };
+        let makeable = outcome.is_ok() && self.leaving.len() > before && !self.makes_room;
+        let outcome = if makeable { Err(NoRoom::Makeable) } else { outcome };
         match &outcome {
-            Ok(()) if self.leaving.len() > before => {
-                self.first_needing_room.get_or_insert(self.items.len());
-            }
             Ok(()) => {}
             Err(_) => {
                 for leaving in self.leaving.drain(before..) {

@@ -15,6 +15,7 @@ use crate::place::Place;
 use crate::record::{self, ChangeItem, EntryHead, Head, KEY_BYTES, KeyItem, What};
 use crate::scan::{Found, Scanner};
 use crate::segment;
+use crate::storage::SegmentFile;
 use crate::tail::{SEGMENT_BYTES_MIN, Tail};
 
 /// Least that is looked through in one step.
@@ -114,19 +115,65 @@ impl Compactor {
     }
 
     /// Recycles segments without live entries, oldest first, writing nothing: for when the disk is full and nothing
-    /// can be written before there is room. Dedup keys in them are still known, until the next restart.
-    pub(crate) fn free_dead(&mut self, index: &Mutex<Index>, tail: &Tail) {
-        let mut index = index.lock();
-        while let Some(entry) = index.segments.first_entry() {
-            let number = *entry.key();
-            if entry.get().live > 0 || number >= tail.first_in_use() || tail.storage().retire(number).is_err()
-            {
-                return;
+    /// can be written before there is room. Gives the keys in them that are still remembered: they are to be written
+    /// as soon as something can be.
+    pub(crate) fn free_dead(&mut self, index: &Mutex<Index>, tail: &Tail) -> Vec<(TenantId, KeyItem)> {
+        let mut keys = Vec::new();
+        loop {
+            let (number, file, used) = {
+                let index = index.lock();
+                let Some((number, segment)) = index.segments.first_key_value() else { return keys };
+                if segment.live > 0 || *number >= tail.first_in_use() {
+                    return keys;
+                }
+                (*number, segment.file.clone(), segment.used)
+            };
+            let found = self.remembered_keys(index, number, &*file, used);
+            if tail.storage().retire(number).is_err() {
+                return keys;
             }
-            entry.remove();
+            keys.extend(found);
+            index.lock().segments.remove(&number);
             self.cursor = None;
             self.before = None;
         }
+    }
+
+    /// The keys in a segment that are still remembered.
+    fn remembered_keys(
+        &self,
+        index: &Mutex<Index>,
+        number: u32,
+        file: &dyn SegmentFile,
+        used: u64,
+    ) -> Vec<(TenantId, KeyItem)> {
+        let mut scanner = Scanner::new(file, segment::seed(self.store, number), 0, used);
+        let mut keys = Vec::new();
+        loop {
+            let (offset, head) = match scanner.next() {
+                Found::Record { offset, head, whole: true } => (offset, head),
+                Found::Record { .. } | Found::Bad { .. } => continue,
+                Found::End { .. } => break,
+            };
+            let Some(tenant) = &head.tenant else { continue };
+            match head.what {
+                What::Entry(EntryHead { dedup: Some(key), seq, received_at: at, .. }) => {
+                    keys.push((tenant.clone(), KeyItem { key, seq, at }));
+                }
+                What::Keys => {
+                    let items = record::keys_in(scanner.body(offset, &head));
+                    keys.extend(items.map(|item| (tenant.clone(), item)));
+                }
+                What::Entry(_) | What::Changes | What::Mark => {}
+            }
+        }
+        let index = index.lock();
+        keys.retain(|(tenant, item)| {
+            index.tenants.get(tenant).is_some_and(|part| part.keys.remembers(item.key, item.seq))
+        });
+        drop(index);
+        keys.sort_by(|(left, _), (right, _)| left.cmp(right));
+        keys
     }
 
     /// Where to go on: recycles a finished segment, and picks the oldest where there is need.

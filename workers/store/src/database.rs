@@ -3,6 +3,8 @@
 //! After any failure the database is closed and opened again at the next call: it refuses all work after a failed
 //! write, and rightly so. Transactions run side by side, one of them writing; no lock is held over their work.
 
+use std::fs::{File, OpenOptions};
+use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -39,7 +41,7 @@ pub(crate) trait Backing: Send + Sync + 'static {
     /// Bytes it takes.
     fn bytes(&self) -> u64;
     /// Writes its bytes, as they are, to a file that must not be there yet.
-    fn copy(&self, to: &Path) -> std::io::Result<u64>;
+    fn copy(&self, to: &Path) -> io::Result<u64>;
 }
 
 /// The database in a file, readable for its owner only.
@@ -47,19 +49,41 @@ pub(crate) struct DatabaseFile(pub PathBuf);
 
 impl Backing for DatabaseFile {
     fn open(&self) -> Result<redb::Database, redb::Error> {
-        // The database would make the file readable for everybody whom the umask lets in.
-        std::fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&self.0)?;
-        Ok(builder().create(&self.0)?)
+        if self.bytes() == 0 {
+            self.make()?;
+        }
+        Ok(builder().open(&self.0)?)
     }
 
     fn bytes(&self) -> u64 {
         std::fs::metadata(&self.0).map_or(0, |metadata| metadata.len())
     }
 
-    fn copy(&self, to: &Path) -> std::io::Result<u64> {
-        let mut from = std::fs::File::open(&self.0)?;
-        let mut to = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(to)?;
-        std::io::copy(&mut from, &mut to)
+    fn copy(&self, to: &Path) -> io::Result<u64> {
+        let mut from = File::open(&self.0)?;
+        let mut to = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to)?;
+        io::copy(&mut from, &mut to)
+    }
+}
+
+impl DatabaseFile {
+    /// Makes an empty database under another name first: a power loss while it writes its header would leave a file
+    /// that it refuses.
+    fn make(&self) -> Result<(), redb::Error> {
+        let unfinished = self.0.with_extension("redb.new");
+        match std::fs::remove_file(&unfinished) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+            Ok(()) | Err(_) => {}
+        }
+        // The database would make the file readable for everybody whom the umask lets in.
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
+        builder().create(&unfinished)?.close()?;
+        file.sync_all()?;
+        std::fs::rename(&unfinished, &self.0)?;
+        if let Some(directory) = self.0.parent() {
+            File::open(directory)?.sync_all()?;
+        }
+        Ok(())
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::hash::{BuildHasher, Hasher};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -27,7 +27,7 @@ use crate::recovery::{self, RecoveryReport, Survey};
 use crate::shared::Shared;
 use crate::storage::{Directory, Storage, make_private_dir};
 use crate::tail::{Outlook, Setting, Tail};
-use crate::writer::{State, Writer, register};
+use crate::writer::{State, Undertaker, Writer, register, undertaker};
 
 mod traits;
 
@@ -61,7 +61,7 @@ impl DiskStore {
     /// # Errors
     /// Every [`OpenError`]; nothing has been changed by then but the epoch.
     pub fn open(options: &DiskOptions, clock: Arc<dyn Clock>) -> Result<(Self, RecoveryReport), OpenError> {
-        let directory = |source| OpenError::Directory { path: options.path.clone(), source };
+        let directory = |source| unusable(&options.path, source);
         make_private_dir(&options.path).map_err(directory)?;
         refuse_network(&options.path)?;
         let lock = lock(&options.path)?;
@@ -104,6 +104,10 @@ impl DiskStore {
             )
             .map_err(database_error)?,
         );
+        // Without it there is more room taken than need be, and nothing else.
+        if let Err(error) = dead_letters.give_back() {
+            tracing::warn!(%error, "could not give room of former dead letters back");
+        }
         let situation = recovery::Situation {
             store: identity.store,
             now: clock.wall(),
@@ -138,10 +142,15 @@ impl DiskStore {
             errors: AtomicU64::new(0),
             fatal: watch::channel(None).0,
         });
-        let writer = Writer {
+        let tools = undertaker::Tools {
             shared: shared.clone(),
             database: database.clone(),
             dead_letters: dead_letters.clone(),
+        };
+        let writer = Writer {
+            shared: shared.clone(),
+            dead_letters: dead_letters.clone(),
+            undertaker: Undertaker::start(tools).map_err(|source| OpenError::Thread { source })?,
             tail,
             compactor: Compactor::new(identity.store, epoch),
             next_seq: recovered.next_seq,
@@ -187,6 +196,11 @@ impl DiskStore {
     /// If they cannot be removed: the next snapshot, or the next start, tries again.
     pub fn release_snapshot(&self, number: u64) -> Result<(), BackupError> {
         self.handle.snapshots.release(number)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn database(&self) -> &Database {
+        &self.handle.database
     }
 
     /// Resolves with the reason once the log has failed three times in a row: the process should then end.
@@ -273,17 +287,27 @@ fn begin_log(setting: Setting, recovered: &mut recovery::Recovered) -> io::Resul
 }
 
 fn refuse_network(path: &Path) -> Result<(), OpenError> {
-    let found =
-        statfs(path).map_err(|error| OpenError::Directory { path: path.to_owned(), source: error.into() })?;
+    let found = statfs(path).map_err(|error| unusable(path, error.into()))?;
     if NETWORK_FILESYSTEMS.contains(&(found.f_type & 0xffff_ffff)) {
         return Err(OpenError::Network { path: path.to_owned() });
     }
     Ok(())
 }
 
+/// Says of a directory that fails what mode and owner it has, and who wants it.
+fn unusable(path: &Path, source: io::Error) -> OpenError {
+    let there = path.ancestors().find_map(|path| Some((path, std::fs::metadata(path).ok()?)));
+    let found = there.map_or_else(String::new, |(path, metadata)| {
+        let (mode, owner) = (metadata.mode() & 0o7777, metadata.uid());
+        let user = rustix::process::geteuid().as_raw();
+        format!("{} has mode {mode:04o} and belongs to user {owner}, this is user {user}", path.display())
+    });
+    OpenError::Directory { path: path.to_owned(), found, source }
+}
+
 /// Takes the directory for this process, until the file is closed.
 fn lock(path: &Path) -> Result<File, OpenError> {
-    let directory = |source| OpenError::Directory { path: path.to_owned(), source };
+    let directory = |source| unusable(path, source);
     let file =
         OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path.join("lock"));
     let file = file.map_err(directory)?;

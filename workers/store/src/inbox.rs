@@ -8,6 +8,7 @@ use taut_core::log::{Append, LogError, NewEntry};
 use taut_core::{Moment, TenantId};
 use tokio::sync::oneshot;
 
+use crate::admit::Leaving;
 use crate::fair::{self, Batch};
 use crate::record::ChangeItem;
 use crate::writer::{GROUP_BYTES_MAX, GROUP_ENTRIES_MAX};
@@ -33,6 +34,12 @@ pub(crate) struct AppendJob {
     /// Dropped without a word it means `Unavailable` for all.
     pub done: oneshot::Sender<Vec<Append>>,
     pub submitted: Moment,
+    /// Its next entry waits for room to be made.
+    pub parked: bool,
+    /// It waited for room before: what comes for its tenants goes after it.
+    pub ahead: bool,
+    /// Room could not be made: the answer for entries that need it.
+    pub no_room: Option<Append>,
     /// Whose batch it is: its first entry's tenant.
     pub tenant: TenantId,
     /// Bytes of its frames when it came.
@@ -54,6 +61,11 @@ impl Batch for AppendJob {
 }
 
 impl AppendJob {
+    /// What has not been offered.
+    pub(crate) fn rest(&self) -> impl Iterator<Item = &NewEntry> {
+        self.held_over.iter().chain(self.entries.as_slice())
+    }
+
     pub(crate) fn next_entry(&mut self) -> Option<NewEntry> {
         self.held_over.take().or_else(|| self.entries.next())
     }
@@ -64,7 +76,7 @@ impl AppendJob {
 
     /// Sends the answers; a batch that was not offered whole gets `Unavailable` for the rest.
     pub(crate) fn answer(mut self) {
-        let rest = self.entries.len() + usize::from(self.held_over.is_some());
+        let rest = self.rest().count();
         self.answers.resize(self.answers.len() + rest, Append::Unavailable);
         // A caller that has gone needs no answer.
         self.done.send(self.answers).unwrap_or_default();
@@ -79,6 +91,13 @@ pub(crate) struct ChangeJob {
     pub done: Option<oneshot::Sender<Result<(), LogError>>>,
     /// Whether a request's ack waits for it.
     pub urgent: bool,
+}
+
+/// Entries that were to leave for the dead letters, and what became of that.
+pub(crate) struct Buried {
+    pub leaving: Vec<Leaving>,
+    /// Else the answer for who needed their room.
+    pub outcome: Result<(), Append>,
 }
 
 /// What the writer is to do next.
@@ -97,6 +116,7 @@ struct Waiting {
     entries: usize,
     bytes: usize,
     changes: Vec<ChangeJob>,
+    buried: Option<Buried>,
     urgent: bool,
     closing: bool,
 }
@@ -135,6 +155,12 @@ impl Waiting {
         self.bytes -= taken.iter().map(|job| job.bytes).sum::<usize>();
         self.entries -= taken.iter().map(Batch::entries).sum::<usize>();
         queue.extend(taken);
+    }
+
+    /// Takes all appends and changes.
+    fn take(&mut self) -> Self {
+        let left = Self { buried: self.buried.take(), closing: self.closing, ..Self::default() };
+        std::mem::replace(self, left)
     }
 }
 
@@ -182,17 +208,29 @@ impl Inbox {
         self.came.notify_all();
     }
 
+    /// Says what became of a burial; there is one at a time.
+    pub(crate) fn buried(&self, buried: Buried) {
+        self.waiting.lock().buried = Some(buried);
+        self.came.notify_one();
+    }
+
+    /// Takes what became of the last burial.
+    pub(crate) fn take_buried(&self) -> Option<Buried> {
+        self.waiting.lock().buried.take()
+    }
+
     /// Waits for work and takes it: all changes, and of the appends as many as a group has room for, each tenant its
-    /// fair part. With `pressing` work of its own the writer does not wait.
-    pub(crate) fn take(&self, queue: &mut VecDeque<AppendJob>, pressing: bool) -> Work {
+    /// fair part. With `pressing` work of its own the writer does not wait; while it is `burying` it does not close.
+    pub(crate) fn take(&self, queue: &mut VecDeque<AppendJob>, pressing: bool, burying: bool) -> Work {
         let mut waiting = self.waiting.lock();
-        let nothing = |waiting: &mut Waiting| {
-            waiting.appends.is_empty() && waiting.changes.is_empty() && !waiting.closing
-        };
+        let empty = |waiting: &Waiting| waiting.appends.is_empty() && waiting.changes.is_empty();
+        let closing = |waiting: &Waiting| waiting.closing && !burying;
+        let nothing = |waiting: &mut Waiting| empty(waiting) && waiting.buried.is_none() && !closing(waiting);
         if !pressing {
             self.came.wait_while_for(&mut waiting, nothing, TICK);
-            let changes_alone =
-                |waiting: &mut Waiting| waiting.appends.is_empty() && !waiting.urgent && !waiting.closing;
+            let changes_alone = |waiting: &mut Waiting| {
+                waiting.appends.is_empty() && waiting.buried.is_none() && !waiting.urgent && !waiting.closing
+            };
             if !waiting.changes.is_empty() {
                 self.came.wait_while_for(&mut waiting, changes_alone, COMPANY);
             }
@@ -200,7 +238,7 @@ impl Inbox {
         if nothing(&mut waiting) {
             return Work::Idle;
         }
-        if waiting.closing && waiting.appends.is_empty() && waiting.changes.is_empty() && queue.is_empty() {
+        if closing(&waiting) && empty(&waiting) && waiting.buried.is_none() && queue.is_empty() {
             return Work::Close;
         }
         waiting.move_into(queue);
@@ -211,8 +249,7 @@ impl Inbox {
     /// Takes all appends and changes without waiting.
     pub(crate) fn take_all(&self) -> (VecDeque<AppendJob>, Vec<ChangeJob>) {
         let mut waiting = self.waiting.lock();
-        let closing = waiting.closing;
-        let taken = std::mem::replace(&mut *waiting, Waiting { closing, ..Waiting::default() });
+        let taken = waiting.take();
         (taken.appends, taken.changes)
     }
 

@@ -257,3 +257,6 @@ impl Index {
 fn key_cost(tenant: &TenantId) -> u64 {
     record::items_bytes(tenant.as_str(), 1, KEY_BYTES) as u64
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,9 +3,10 @@
 //! ```text
 //! append ─► inbox ─► writer thread: admit (dedup, limits) ─► write ─► one fdatasync ─► index ─► answers
 //! change ─► index ──┘      │ ▲                                │
-//!                overflow ─┘ └─ compaction: oldest segment    ▼
-//!                   ▼           written again at the tail   segments/NNNNNNNNNN.log
-//!               taut.redb: dead letters, facts, route numbers, epoch
+//!         undertaker ◄─────┘ └─ compaction: oldest segment    ▼
+//!             │ overflow        written again at the tail   segments/NNNNNNNNNN.log
+//!             ▼                                               │ linked
+//!         taut.redb: dead letters, facts, route numbers ──────┴──► snapshot ─► check, backup
 //! ```
 //!
 //! Invariants:
@@ -14,7 +15,7 @@
 //!   in a new segment whose header says where the durable log ended.
 //! - Whatever the crash, what was answered `Stored` is found at the next opening; what is damaged is reported.
 //! - Disk use of segments stays within twice the live bytes and six segments.
-//! - Locks are held for memory work only; the writer alone writes.
+//! - Locks are held for memory work only; the writer alone writes segments, and never waits for the database.
 //!
 //! Deliberately absent: delivery's knowledge (attempts, breakers), expiry of entries by age (delivery decides), and
 //! sealing under keys (the record has its fields, version 1 leaves them zero).

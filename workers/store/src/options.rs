@@ -39,10 +39,15 @@ impl DiskOptions {
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The directory cannot be used.
-    #[error("could not use the store's directory {path}: it must be writable by this user", path = .path.display())]
+    #[error(
+        "could not use the store's directory {path}: it must be writable by this user; {found}",
+        path = .path.display()
+    )]
     Directory {
         /// Which.
         path: PathBuf,
+        /// Mode and owner of it, or of the nearest directory above that is there; and who asks.
+        found: String,
         /// The system's words.
         #[source]
         source: io::Error,

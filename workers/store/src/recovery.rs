@@ -15,8 +15,9 @@ use taut_core::{Seq, TenantId, WallMs};
 use crate::index::{Index, Segment};
 use crate::place::Place;
 use crate::record::ChangeItem;
+use crate::scan::BLOCK_BYTES;
 use crate::segment::{self, HEADER_BYTES};
-use crate::storage::Storage;
+use crate::storage::{SegmentFile, Storage};
 
 mod builder;
 mod survey;
@@ -146,13 +147,25 @@ fn write_again(segment: &Segment, from: u64) -> io::Result<()> {
     while at < segment.used {
         let left = usize::try_from(segment.used - at).unwrap_or(usize::MAX);
         let chunk = &mut buffer[..left.min(WRITE_AGAIN_BYTES)];
-        // What cannot be read was not recovered.
         if segment.file.read_at(chunk, at).is_ok() {
             segment.file.write_at(chunk, at)?;
+        } else {
+            write_blocks_again(&*segment.file, chunk, at)?;
         }
         at += chunk.len() as u64;
     }
     segment.file.sync()
+}
+
+/// Block by block, past those that cannot be read: they were not recovered either.
+fn write_blocks_again(file: &dyn SegmentFile, chunk: &mut [u8], at: u64) -> io::Result<()> {
+    for (number, block) in chunk.chunks_mut(BLOCK_BYTES).enumerate() {
+        let at = at + (number * BLOCK_BYTES) as u64;
+        if file.read_at(block, at).is_ok() {
+            file.write_at(block, at)?;
+        }
+    }
+    Ok(())
 }
 
 fn retire(storage: &dyn Storage, number: u32) {

@@ -13,7 +13,7 @@ use crate::storage::SegmentFile;
 
 const WINDOW_BYTES: usize = 256 * 1024;
 /// What is read on its own once reading a window failed: a bad sector costs its block alone.
-const BLOCK_BYTES: usize = 4096;
+pub(crate) const BLOCK_BYTES: usize = 4096;
 
 /// What a segment holds at one place.
 #[derive(Debug)]

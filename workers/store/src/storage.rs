@@ -1,8 +1,8 @@
 //! The files under the log, behind a trait so that tests can break them.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -200,9 +200,24 @@ pub(crate) fn segment_name(number: u32) -> String {
     format!("{number:010}.log")
 }
 
-/// Makes a directory that only its owner may enter, and its parents.
+/// Makes a directory that only its owner may enter, and its parents. One that is there and lets others in is closed
+/// to them.
 pub(crate) fn make_private_dir(path: &Path) -> io::Result<()> {
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    let mode = std::fs::metadata(path)?.permissions().mode() & 0o7777;
+    let others = mode & 0o077;
+    if others == 0 {
+        return Ok(());
+    }
+    let closed = std::fs::set_permissions(path, Permissions::from_mode(mode - others));
+    let path = path.display();
+    match closed {
+        Ok(()) => tracing::warn!(%path, "mode {mode:04o} let others into the store's directory: taken away"),
+        Err(error) => {
+            tracing::warn!(%path, %error, "mode {mode:04o} lets others into the store's directory: chmod 0700");
+        }
+    }
+    Ok(())
 }
 
 /// Makes the names in a directory durable.

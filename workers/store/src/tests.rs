@@ -3,6 +3,8 @@
 mod crash;
 mod failure;
 mod faulty;
+mod overflow;
+mod power;
 
 use std::sync::Arc;
 
@@ -95,7 +97,13 @@ fn a_directory_has_one_store_and_is_private() {
         assert_eq!(mode(&root.join(name)), 0o600, "{name}");
     }
     drop(store);
+    for name in ["", "segments"] {
+        std::fs::set_permissions(root.join(name), std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
     DiskStore::open(&options, clock).unwrap().0.close();
+    for name in ["", "segments"] {
+        assert_eq!(mode(&root.join(name)), 0o700, "others are shut out of {name}");
+    }
 }
 
 #[test]
@@ -206,7 +214,7 @@ proptest! {
 fn wait_until_within_bound(store: &DiskStore, disk: &faulty::FaultyDisk) {
     let mut last = (0, 0);
     for _ in 0..5_000 {
-        last = (disk.bytes(), store.store_stats().live_bytes);
+        last = (Storage::bytes(disk), store.store_stats().live_bytes);
         if last.0 <= 2 * last.1 + 6 * (16 << 10) {
             return;
         }

@@ -1,7 +1,8 @@
 //! The writer: one thread that makes groups durable.
 //!
 //! A group is everything that waits, up to a bound: it is admitted (dedup, limits), written, synced once, shown in
-//! the index, answered; in that order. After a failure nothing of the group is promised and nobody is acked: the log
+//! the index, answered; in that order. Who needs room that others must leave is set aside until they have left, which
+//! is the undertaker's work: the rest does not wait for the database. After a failure nothing of the group is promised and nobody is acked: the log
 //! goes on in a new segment that says where the durable part ended, with back-off while that fails too.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -15,7 +16,6 @@ use taut_core::{Moment, TenantId};
 
 use crate::admit::{AnswerAt, Offer, Plan, Situation};
 use crate::compact::{Compactor, put_changes, put_keys};
-use crate::database::Database;
 use crate::dead::DeadLetterBox;
 use crate::hash::Set;
 use crate::inbox::{AppendJob, ChangeJob, Work};
@@ -28,9 +28,12 @@ use crate::tail::{Outlook, Tail};
 mod group;
 mod heal;
 mod overflow;
+pub(crate) mod undertaker;
 
 use group::{Group, slot_of};
 use heal::EndGuard;
+use overflow::Parked;
+pub(crate) use undertaker::Undertaker;
 
 /// Most entries of one group: a bound on the time under the index's lock.
 pub(crate) const GROUP_ENTRIES_MAX: usize = 4096;
@@ -42,8 +45,8 @@ const SWEEP_EVERY: Duration = Duration::from_secs(10);
 /// The writer's own state.
 pub(crate) struct Writer {
     pub shared: Arc<Shared>,
-    pub database: Arc<Database>,
     pub dead_letters: Arc<DeadLetterBox>,
+    pub undertaker: Undertaker,
     pub tail: Tail,
     pub compactor: Compactor,
     pub next_seq: u64,
@@ -58,6 +61,10 @@ pub(crate) struct State {
     queue: VecDeque<AppendJob>,
     /// Changes of failed groups: true in the index, still to be written.
     owed: Vec<(TenantId, ChangeItem)>,
+    /// Keys whose records had to go while the disk was full: still to be written.
+    owed_keys: Vec<(TenantId, KeyItem)>,
+    /// Who waits for room.
+    parked: Parked,
     failures: u32,
     /// The last failure was for want of space.
     disk_full: bool,
@@ -67,14 +74,22 @@ pub(crate) struct State {
     swept_at: Moment,
 }
 
+impl State {
+    /// Whether something is true in the index and not yet in the log.
+    fn owes(&self) -> bool {
+        !self.owed.is_empty() || !self.owed_keys.is_empty()
+    }
+}
+
 impl Writer {
     /// Works until the inbox closes. Blocks on the disk: runs on its own thread.
     pub(crate) fn run(mut self) {
         let _guard = EndGuard(self.shared.clone());
         loop {
             let wanted = self.compactor.wanted(&self.shared.index.lock(), self.tail.segment_bytes());
-            let pressing = wanted || !self.state.queue.is_empty() || !self.state.owed.is_empty();
-            let goes_on = match self.shared.inbox.take(&mut self.state.queue, pressing) {
+            let pressing = wanted || !self.state.queue.is_empty() || self.state.owes();
+            let burying = self.state.parked.is_burying();
+            let goes_on = match self.shared.inbox.take(&mut self.state.queue, pressing, burying) {
                 Work::Group(changes) => self.turn(changes),
                 Work::Idle if pressing => self.turn(Vec::new()),
                 Work::Idle => self.tidy(),
@@ -85,7 +100,7 @@ impl Writer {
             }
             self.sweep();
         }
-        if !self.state.owed.is_empty() && !self.turn(Vec::new()) {
+        if self.state.owes() && !self.turn(Vec::new()) {
             return;
         }
         if let Err(error) = self.mark().and_then(|()| self.tail.finish()) {
@@ -95,12 +110,13 @@ impl Writer {
 
     /// One group, and what has to follow if it fails. False if the store closes while it cannot be written.
     fn turn(&mut self, changes: Vec<ChangeJob>) -> bool {
+        self.take_buried();
         let mut group = self.admit(changes);
-        self.let_go(&mut group);
         match self.write(&mut group) {
             Ok(()) => {
                 self.state.failures = 0;
                 self.publish(group);
+                self.make_room();
                 true
             }
             Err(error) => {
@@ -120,6 +136,11 @@ impl Writer {
         let mut index = self.shared.index.lock();
         'jobs: while let Some(mut job) = self.state.queue.pop_front() {
             while let Some(entry) = job.next_entry() {
+                if self.state.parked.holds(&entry.tenant, job.ahead) {
+                    job.held_over = Some(entry);
+                    self.state.parked.mark(&mut job);
+                    break;
+                }
                 let answer = AnswerAt { job: jobs.len(), entry: job.answers.len() };
                 match plan.offer(&mut index, &mut situation, &mut self.next_seq, entry, answer) {
                     Offer::Answer(answer) => job.answers.push(answer),
@@ -129,8 +150,16 @@ impl Writer {
                         jobs.push(job);
                         break 'jobs;
                     }
+                    Offer::NeedsRoom(entry) => {
+                        let Some(answer) = job.no_room else {
+                            job.held_over = Some(entry);
+                            self.state.parked.mark(&mut job);
+                            break;
+                        };
+                        job.answers.push(answer);
+                    }
                 }
-                if plan.items.len() >= GROUP_ENTRIES_MAX || plan.frame_bytes >= GROUP_BYTES_MAX {
+                if plan.is_full() {
                     jobs.push(job);
                     break 'jobs;
                 }
@@ -144,8 +173,8 @@ impl Writer {
         }
         // Stable: changes of one tenant keep their order, and share a record.
         items.sort_by(|(left, _), (right, _)| left.cmp(right));
-        let owed = items.len();
-        Group { plan, jobs, changes, items, owed, moved: Vec::new() }
+        let keys = std::mem::take(&mut self.state.owed_keys);
+        Group { plan, jobs, changes, items, keys, moved: Vec::new() }
     }
 
     /// Writes and syncs the group.
@@ -153,6 +182,7 @@ impl Writer {
         let oldest = self.shared.index.lock().segments.keys().next().copied().unwrap_or(0);
         self.tail.begin_group(Outlook { next_seq: self.next_seq, oldest });
         put_changes(&mut self.tail, &group.items)?;
+        put_keys(&mut self.tail, &group.keys)?;
         let mut keys = Vec::new();
         for item in &mut group.plan.items {
             let entry = &item.entry;
@@ -196,9 +226,6 @@ impl Writer {
         let mut wakes: Vec<Wake> = Vec::new();
         let mut index = self.shared.index.lock();
         register(&mut index.segments, &mut self.tail);
-        for (tenant, item) in &group.items[group.owed..] {
-            index.apply(tenant, item.0);
-        }
         for tenant in &group.plan.tenants {
             index.end_plan(tenant);
         }
@@ -239,6 +266,8 @@ impl Writer {
         for job in jobs {
             if job.is_offered_whole() {
                 job.answer();
+            } else if job.parked {
+                self.state.parked.put(job);
             } else {
                 self.state.queue.push_front(job);
             }

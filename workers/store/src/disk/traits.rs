@@ -34,6 +34,9 @@ impl Log for DiskStore {
             answers: Vec::with_capacity(entries),
             done,
             submitted: shared.clock.now(),
+            parked: false,
+            ahead: false,
+            no_room: None,
         };
         shared.inbox.append(job);
         async move { answers.await.unwrap_or_else(|_| unavailable()) }.boxed()

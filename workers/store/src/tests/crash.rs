@@ -19,8 +19,17 @@ pub(super) fn open(
     directory: &tempfile::TempDir,
     clock: &Arc<ManualClock>,
 ) -> Option<(DiskStore, RecoveryReport)> {
+    open_sized(disk, directory, clock, SEGMENT_BYTES)
+}
+
+fn open_sized(
+    disk: &FaultyDisk,
+    directory: &tempfile::TempDir,
+    clock: &Arc<ManualClock>,
+    segment_bytes: u64,
+) -> Option<(DiskStore, RecoveryReport)> {
     let mut options = options(directory, Bounds::default());
-    options.segment_bytes = SEGMENT_BYTES;
+    options.segment_bytes = segment_bytes;
     DiskStore::open_on(&options, Arc::new(disk.clone()), backing(&options), clock.clone(), None).ok()
 }
 
@@ -143,4 +152,34 @@ fn what_the_next_process_acks_as_known_survives_the_power_too() {
         assert_eq!(store.read(&tenant("acme"), seq), Ok(Some(entry.frame.clone())), "acked, so found: {at}");
         store.close();
     }
+}
+
+#[test]
+fn an_unreadable_block_keeps_nothing_beside_it_from_being_made_durable() {
+    const SEGMENT: u64 = 256 << 10;
+    let (clock, directory) = (Arc::new(ManualClock::default()), scratch());
+    let disk = FaultyDisk::new(SEGMENT);
+    let (store, _) = open_sized(&disk, &directory, &clock, SEGMENT).expect("a fresh store");
+    let batch: Vec<_> =
+        (0..100).map(|n| event("acme", &format!("{n} {}", "b".repeat(700)), clock.wall())).collect();
+    // The process ends between the group's write and its sync.
+    disk.set(Fault::CrashAt(disk.operations() + 1));
+    let answers = block_on(store.append(batch.clone()));
+    assert!(answers.iter().all(|answer| *answer == Append::Unavailable), "{answers:?}");
+    store.close();
+    let disk = disk.after_process_end();
+    disk.make_unreadable(1, 8192..12_288);
+    let (store, _) = open_sized(&disk, &directory, &clock, SEGMENT).expect("a store opens after a crash");
+    let answers = block_on(store.append(batch.clone()));
+    let known = answers.iter().filter(|answer| matches!(answer, Append::Duplicate(_))).count();
+    assert!((85..100).contains(&known), "all but those in the bad block: {known}");
+
+    let found = disk.after_power_loss(0);
+    store.close();
+    let (store, _) = open_sized(&found, &directory, &clock, SEGMENT).expect("and after a power loss");
+    for (entry, answer) in batch.iter().zip(answers) {
+        let (Append::Stored(seq) | Append::Duplicate(seq)) = answer else { panic!("{answer:?}") };
+        assert_eq!(store.read(&tenant("acme"), seq), Ok(Some(entry.frame.clone())), "acked, so found: {seq}");
+    }
+    store.close();
 }

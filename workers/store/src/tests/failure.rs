@@ -143,6 +143,8 @@ fn a_disk_full_of_delivered_envelopes_heals_by_itself() {
     disk.set(Fault::None);
     let (store, _) = open(&disk, &directory, &clock).unwrap();
     assert_eq!(seqs(&store), [next], "the commits were written too");
+    let again = append(&store, &text(0));
+    assert!(matches!(again, Append::Duplicate(_)), "its segment went, its key stayed: {again:?}");
     store.close();
 }
 

@@ -3,13 +3,19 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use crate::database::{self, Backing};
 use crate::storage::{SegmentFile, Storage};
 
 const SECTOR_BYTES: usize = 512;
+/// The number under which the database's file is kept.
+const DATABASE: u32 = u32::MAX;
+/// … and while it is made.
+const UNFINISHED: u32 = u32::MAX - 1;
 
 /// What the disk does wrong, by the number of the operation (writes, syncs, and changes to the directory count).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +34,8 @@ struct State {
     files: BTreeMap<u32, Content>,
     spares: Vec<Content>,
     set_aside: Vec<String>,
+    /// Bytes of a segment that no read gets.
+    unreadable: Option<(u32, Range<u64>)>,
     operations: u64,
     fault: Option<Fault>,
 }
@@ -54,6 +62,10 @@ impl FaultyDisk {
 
     pub(crate) fn set(&self, fault: Fault) {
         self.state.lock().fault = Some(fault);
+    }
+
+    pub(crate) fn make_unreadable(&self, number: u32, bytes: Range<u64>) {
+        self.state.lock().unreadable = Some((number, bytes));
     }
 
     pub(crate) fn operations(&self) -> u64 {
@@ -128,7 +140,7 @@ impl State {
 
 impl Storage for FaultyDisk {
     fn segments(&self) -> io::Result<Vec<u32>> {
-        Ok(self.state.lock().files.keys().copied().collect())
+        Ok(self.state.lock().files.keys().copied().filter(|number| *number < UNFINISHED).collect())
     }
 
     fn open(&self, number: u32) -> io::Result<Arc<dyn SegmentFile>> {
@@ -148,7 +160,7 @@ impl Storage for FaultyDisk {
         content.seen.resize(size.max(content.seen.len()), 0);
         assert!(state.files.insert(number, content).is_none(), "a number is used once");
         drop(state);
-        self.open(number)
+        Storage::open(self, number)
     }
 
     fn shorten(&self, number: u32, bytes: u64) -> io::Result<()> {
@@ -170,7 +182,7 @@ impl Storage for FaultyDisk {
         Ok(())
     }
 
-    fn link(&self, number: u32, to: &std::path::Path) -> io::Result<()> {
+    fn link(&self, number: u32, to: &Path) -> io::Result<()> {
         let state = self.state.lock();
         std::fs::write(to, &state.files.get(&number).ok_or(io::ErrorKind::NotFound)?.seen)
     }
@@ -195,7 +207,14 @@ impl SegmentFile for FaultyFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         let state = self.disk.state.lock();
         let content = state.files.get(&self.number).ok_or(io::ErrorKind::NotFound)?;
-        let start = usize::try_from(offset).unwrap();
+        let (start, end) = (usize::try_from(offset).unwrap(), offset + buffer.len() as u64);
+        if let Some((number, bad)) = &state.unreadable
+            && *number == self.number
+            && bad.start < end
+            && offset < bad.end
+        {
+            return Err(io::Error::other("an unreadable block"));
+        }
         let bytes = content.seen.get(start..start + buffer.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
         buffer.copy_from_slice(bytes);
         Ok(())
@@ -232,5 +251,68 @@ impl SegmentFile for FaultyFile {
     fn size(&self) -> io::Result<u64> {
         let state = self.disk.state.lock();
         Ok(state.files.get(&self.number).ok_or(io::ErrorKind::NotFound)?.seen.len() as u64)
+    }
+}
+
+/// The database on the same disk, with the same faults.
+impl Backing for FaultyDisk {
+    fn open(&self) -> Result<redb::Database, redb::Error> {
+        let backend = |number| FaultyDatabase(FaultyFile { disk: self.clone(), number });
+        if !self.state.lock().files.contains_key(&DATABASE) {
+            // As a file is: made under another name, synced, and renamed.
+            self.state.lock().files.insert(UNFINISHED, Content::default());
+            database::builder().create_with_backend(backend(UNFINISHED))?.close()?;
+            redb::StorageBackend::sync_data(&backend(UNFINISHED))?;
+            let mut state = self.state.lock();
+            state.operate()?;
+            let content = state.files.remove(&UNFINISHED).unwrap();
+            state.files.insert(DATABASE, content);
+        }
+        Ok(database::builder().create_with_backend(backend(DATABASE))?)
+    }
+
+    fn bytes(&self) -> u64 {
+        self.state.lock().files.get(&DATABASE).map_or(0, |content| content.seen.len() as u64)
+    }
+
+    fn copy(&self, to: &Path) -> io::Result<u64> {
+        let state = self.state.lock();
+        let seen = &state.files.get(&DATABASE).ok_or(io::ErrorKind::NotFound)?.seen;
+        std::fs::write(to, seen).map(|()| seen.len() as u64)
+    }
+}
+
+struct FaultyDatabase(FaultyFile);
+
+impl std::fmt::Debug for FaultyDatabase {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("FaultyDatabase")
+    }
+}
+
+impl redb::StorageBackend for FaultyDatabase {
+    fn len(&self) -> io::Result<u64> {
+        self.0.size()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.0.read_at(out, offset)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        let mut state = self.0.disk.state.lock();
+        state.operate()?;
+        let content = state.files.get_mut(&self.0.number).ok_or(io::ErrorKind::NotFound)?;
+        content.durable.resize(usize::try_from(len).unwrap(), 0);
+        content.seen.resize(usize::try_from(len).unwrap(), 0);
+        Ok(())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.sync()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.0.write_at(data, offset)
     }
 }

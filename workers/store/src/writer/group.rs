@@ -7,34 +7,21 @@ use crate::admit::{Item, Plan};
 use crate::compact::Moved;
 use crate::inbox::{AppendJob, ChangeJob};
 use crate::index::Slot;
-use crate::record::ChangeItem;
+use crate::record::{ChangeItem, KeyItem};
 
 /// A group on its way.
 pub(super) struct Group {
     pub(super) plan: Plan,
     pub(super) jobs: Vec<AppendJob>,
     pub(super) changes: Vec<ChangeJob>,
-    /// What is written of changes: those owed, those that came, and commits of leaving entries.
+    /// What is written of changes, all of it true in the index: those owed and those that came.
     pub(super) items: Vec<(TenantId, ChangeItem)>,
-    /// How many of `items` are to be owed if the group fails.
-    pub(super) owed: usize,
+    /// Keys that were owed.
+    pub(super) keys: Vec<(TenantId, KeyItem)>,
     pub(super) moved: Vec<Moved>,
 }
 
 impl Group {
-    /// Gives everything that rests on made room, and all after it, this answer instead of a place in the group.
-    pub(super) fn refuse_what_needs_room(&mut self, answer: Append) {
-        let first = self.plan.first_needing_room.unwrap_or(self.plan.items.len());
-        for item in self.plan.items.drain(first..) {
-            self.jobs[item.answer.job].answers[item.answer.entry] = answer;
-        }
-        for (item, at) in self.plan.joins.iter().filter(|(item, _)| *item >= first) {
-            debug_assert!(*item >= first, "filtered");
-            self.jobs[at.job].answers[at.entry] = answer;
-        }
-        self.plan.joins.retain(|(item, _)| *item < first);
-    }
-
     pub(super) fn answer_stored(&mut self) {
         for item in &self.plan.items {
             self.jobs[item.answer.job].answers[item.answer.entry] = Append::Stored(item.seq);

@@ -16,15 +16,15 @@ const PAUSE_MAX: Duration = Duration::from_secs(5);
 
 impl Writer {
     /// Promises nothing of a group that failed.
-    pub(super) fn abandon(&mut self, mut group: Group) {
+    pub(super) fn abandon(&mut self, group: Group) {
         self.compactor.step_back();
         let mut index = self.shared.index.lock();
         for tenant in &group.plan.tenants {
             index.end_plan(tenant);
         }
         drop(index);
-        group.items.truncate(group.owed);
         self.state.owed = group.items;
+        self.state.owed_keys = group.keys;
         self.finish_jobs(group.jobs);
         for done in group.changes.into_iter().filter_map(|job| job.done) {
             done.send(Err(self.shared.unavailable())).unwrap_or_default();
@@ -41,7 +41,8 @@ impl Writer {
             }
             pause = (pause * 4).min(PAUSE_MAX);
             if self.state.disk_full {
-                self.compactor.free_dead(&self.shared.index, &self.tail);
+                let keys = self.compactor.free_dead(&self.shared.index, &self.tail);
+                self.state.owed_keys.extend(keys);
             }
             match self.tail.reopen() {
                 Ok(old) => {
@@ -63,7 +64,8 @@ impl Writer {
     /// Nobody waits for a disk that fails; changes are kept for when it works again.
     fn refuse_what_waits(&mut self) {
         let (appends, changes) = self.shared.inbox.take_all();
-        for job in self.state.queue.drain(..).chain(appends) {
+        let parked = self.state.parked.take_jobs();
+        for job in parked.into_iter().chain(self.state.queue.drain(..)).chain(appends) {
             job.answer();
         }
         for job in changes {

@@ -1,82 +1,188 @@
 //! Full queues: the oldest become dead letters before anything takes their place.
+//!
+//! ```text
+//! admit: no room ─► parked, with all that comes later for the same tenants ─► who must leave ─► undertaker
+//!    ▲                                                                                            │
+//!    └───────── their entries are committed as dead letters, the parked go first ◄────────────────┘
+//! ```
 
-use std::collections::HashMap;
+use std::collections::VecDeque;
 
-use bytes::Bytes;
-use taut_core::log::{
-    Append, Change, DeadLetter, DeadLetters, DeadLettersError, DeadReason, FullReason, Outcome,
-};
-use taut_core::{RouteName, TenantId};
+use taut_core::TenantId;
+use taut_core::log::{Append, Change, Outcome};
 
-use super::Writer;
-use super::group::Group;
-use crate::admit::Plan;
+use super::{GROUP_BYTES_MAX, GROUP_ENTRIES_MAX, Writer};
+use crate::admit::{Leaving, Offer, Plan, Situation};
+use crate::hash::Set;
+use crate::inbox::{AppendJob, Buried};
 use crate::record::ChangeItem;
-use crate::registry;
 
-impl Writer {
-    /// Makes dead letters of what must leave, before anything takes its place.
-    pub(super) fn let_go(&mut self, group: &mut Group) {
-        if group.plan.leaving.is_empty() {
-            return;
-        }
-        match self.dead_letters.put(self.letters(&group.plan)) {
-            Ok(()) => {
-                for leaving in &group.plan.leaving {
-                    let (seq, routes) = (leaving.slot.seq, leaving.slot.routes);
-                    let commit = Change::Commit { seq, routes, outcome: Outcome::DeadLetter };
-                    group.items.push((leaving.tenant.clone(), ChangeItem(commit)));
-                }
-            }
-            Err(error) => {
-                let answer = match &error {
-                    DeadLettersError::Full => Append::Full(FullReason::DeadLetters),
-                    DeadLettersError::Failed { cause } => {
-                        tracing::error!(cause, "could not make room: the dead letters' database failed");
-                        Append::Unavailable
-                    }
-                };
-                group.refuse_what_needs_room(answer);
+/// Most entries that may wait for room; beyond, appends are answered [`Append::Unavailable`].
+const PARKED_ENTRIES_MAX: usize = 65_536;
+/// Most bytes of their frames.
+const PARKED_BYTES_MAX: usize = 64 << 20;
+
+/// One tenant may have this part of them.
+const SHARE: usize = 4;
+
+/// Batches whose next entry waits for room, in the order they came.
+#[derive(Default)]
+pub(super) struct Parked {
+    jobs: VecDeque<AppendJob>,
+    /// Whose entries are in them: what comes later for these waits behind.
+    tenants: Set<TenantId>,
+    /// Of these some were offered again in vain, before others of the parked: they are first in the queue.
+    ahead: Set<TenantId>,
+    entries: usize,
+    bytes: usize,
+    /// The undertaker is at work.
+    burying: bool,
+}
+
+impl Parked {
+    /// Whether what comes for this tenant has to wait behind what came before.
+    pub(super) fn holds(&self, tenant: &TenantId, ahead: bool) -> bool {
+        let held = if ahead { &self.ahead } else { &self.tenants };
+        !held.is_empty() && held.contains(tenant)
+    }
+
+    pub(super) const fn is_burying(&self) -> bool {
+        self.burying
+    }
+
+    /// Marks a batch of the group under way: it goes no further until there is room.
+    pub(super) fn mark(&mut self, job: &mut AppendJob) {
+        job.parked = true;
+        self.hold(job);
+    }
+
+    fn hold(&mut self, job: &AppendJob) {
+        for entry in job.rest() {
+            self.tenants.insert(entry.tenant.clone());
+            if job.ahead {
+                self.ahead.insert(entry.tenant.clone());
             }
         }
     }
 
-    fn letters(&self, plan: &Plan) -> Vec<(DeadLetter, Bytes)> {
-        let died_at = self.shared.clock.wall();
-        let mut names: HashMap<&TenantId, Vec<(u8, RouteName)>> = HashMap::new();
-        let mut letters = Vec::new();
-        for leaving in &plan.leaving {
-            let (tenant, slot) = (&leaving.tenant, leaving.slot);
-            let names = names.entry(tenant).or_insert_with(|| {
-                registry::route_names(&self.database, tenant).unwrap_or_else(|error| {
-                    tracing::warn!(%tenant, error, "could not read the names of routes");
-                    Vec::new()
-                })
-            });
-            let (frame, reason) = match self.shared.read(tenant, slot.seq) {
-                Ok(Some(frame)) => (frame, DeadReason::Overflow),
-                // Finished meanwhile: nothing to keep.
-                Ok(None) => continue,
-                Err(_) => (Bytes::new(), DeadReason::Damaged),
-            };
-            for number in slot.routes.numbers() {
-                let known = names.iter().find(|(known, _)| *known == number).map(|(_, name)| name.clone());
-                let unnamed =
-                    || RouteName::new(&format!("route-{number}")).expect("letters, a hyphen and digits");
-                let letter = DeadLetter {
-                    tenant: tenant.clone(),
-                    seq: slot.seq,
-                    route: known.unwrap_or_else(unnamed),
-                    kind: slot.kind,
-                    reason,
-                    received_at: slot.received_at,
-                    died_at,
-                    attempts: Vec::new(),
-                    bytes: u32::try_from(frame.len()).expect("a slot's size has 32 bits"),
-                };
-                letters.push((letter, frame.clone()));
+    /// Keeps a marked batch, or answers it where too much waits already.
+    pub(super) fn put(&mut self, job: AppendJob) {
+        let (entries, bytes) = size(&job);
+        let own = self.jobs.iter().filter(|waiting| waiting.tenant == job.tenant);
+        let (own_entries, own_bytes) = own.map(size).fold((0, 0), add);
+        let too_much = |(entries, bytes): (usize, usize), share: usize| {
+            entries > PARKED_ENTRIES_MAX / share || bytes > PARKED_BYTES_MAX / share
+        };
+        let full = own_entries > 0 && too_much((own_entries + entries, own_bytes + bytes), SHARE)
+            || self.entries > 0 && too_much((self.entries + entries, self.bytes + bytes), 1);
+        if full {
+            job.answer();
+            return;
+        }
+        self.entries += entries;
+        self.bytes += bytes;
+        // The elders stay before all others, in the order they came.
+        let place =
+            if job.ahead { self.jobs.iter().take_while(|job| job.ahead).count() } else { self.jobs.len() };
+        self.jobs.insert(place, job);
+    }
+
+    /// Takes all batches; nobody waits any more.
+    pub(super) fn take_jobs(&mut self) -> VecDeque<AppendJob> {
+        let taken = std::mem::take(self);
+        self.burying = taken.burying;
+        taken.jobs
+    }
+
+    /// Takes as many batches as a group holds, the oldest first; the others wait on.
+    fn take_group(&mut self) -> VecDeque<AppendJob> {
+        let (mut taken, mut sum) = (VecDeque::new(), (0, 0));
+        let mut jobs = self.take_jobs();
+        while sum.0 < GROUP_ENTRIES_MAX && sum.1 < GROUP_BYTES_MAX {
+            let Some(job) = jobs.pop_front() else { break };
+            sum = add(sum, size(&job));
+            taken.push_back(job);
+        }
+        for job in jobs {
+            self.hold(&job);
+            let (entries, bytes) = size(&job);
+            (self.entries, self.bytes) = (self.entries + entries, self.bytes + bytes);
+            self.jobs.push_back(job);
+        }
+        taken
+    }
+}
+
+/// Entries and bytes of what is left of a batch.
+fn size(job: &AppendJob) -> (usize, usize) {
+    job.rest().fold((0, 0), |sum, entry| add(sum, (1, entry.frame.len())))
+}
+
+const fn add(left: (usize, usize), right: (usize, usize)) -> (usize, usize) {
+    (left.0 + right.0, left.1 + right.1)
+}
+
+impl Writer {
+    /// Sends those to the undertaker who must leave for the parked; one burial at a time.
+    pub(super) fn make_room(&mut self) {
+        if self.state.parked.burying || self.state.parked.jobs.is_empty() {
+            return;
+        }
+        let leaving = self.who_leaves();
+        if leaving.is_empty() {
+            // Others have left by themselves meanwhile.
+            self.unpark(None);
+            return;
+        }
+        self.state.parked.burying = true;
+        self.undertaker.bury(leaving);
+    }
+
+    /// Plans a group of the parked as if they could all go at once, only to see who leaves for it.
+    fn who_leaves(&mut self) -> Vec<Leaving> {
+        let now = self.shared.clock.wall();
+        let mut situation = Situation { now, dead_letter_room: self.dead_letters.room() };
+        let (mut plan, mut seq) = (Plan::making_room(), self.next_seq);
+        let mut index = self.shared.index.lock();
+        'parked: for entry in self.state.parked.jobs.iter().flat_map(AppendJob::rest) {
+            match plan.offer(&mut index, &mut situation, &mut seq, entry.clone(), super::AnswerAt::default())
+            {
+                Offer::Later(_) | Offer::NeedsRoom(_) => break 'parked,
+                Offer::Planned if plan.is_full() => break 'parked,
+                Offer::Planned | Offer::Answer(_) => {}
             }
         }
-        letters
+        for tenant in &plan.tenants {
+            index.end_plan(tenant);
+        }
+        plan.leaving
+    }
+
+    /// Commits what was buried, and lets the parked go first.
+    pub(super) fn take_buried(&mut self) {
+        let Some(Buried { leaving, outcome }) = self.shared.inbox.take_buried() else { return };
+        self.state.parked.burying = false;
+        if outcome.is_ok() {
+            let mut index = self.shared.index.lock();
+            for Leaving { tenant, slot } in leaving {
+                let change =
+                    Change::Commit { seq: slot.seq, routes: slot.routes, outcome: Outcome::DeadLetter };
+                if index.apply(&tenant, change) {
+                    self.state.owed.push((tenant, ChangeItem(change)));
+                }
+            }
+        }
+        self.unpark(outcome.err());
+    }
+
+    /// The parked, as many as a group holds, are offered again before all others; without room their answer is
+    /// `no_room`.
+    fn unpark(&mut self, no_room: Option<Append>) {
+        let mut jobs = self.state.parked.take_group();
+        for job in &mut jobs {
+            (job.parked, job.ahead, job.no_room) = (false, true, no_room);
+        }
+        jobs.append(&mut self.state.queue);
+        self.state.queue = jobs;
     }
 }

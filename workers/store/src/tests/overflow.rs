@@ -1,0 +1,97 @@
+//! One tenant's overflow, and what it costs the others.
+
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+
+use futures::FutureExt;
+use futures::executor::block_on;
+use taut_core::log::{Append, DeadLetters, FullReason, Log, Overflow, QueueLimits};
+use taut_core::{Clock, Seq};
+
+use super::crash::open;
+use super::faulty::FaultyDisk;
+use super::scratch;
+use crate::testing::{ManualClock, event, tenant};
+
+const LIMITS: QueueLimits = QueueLimits {
+    envelopes_max: 4,
+    bytes_max: 1 << 20,
+    overflow: Overflow::DeadLetterOldest,
+    request_reserve_percent: 0,
+    dedup_entries_max: 1000,
+};
+
+#[test]
+fn others_do_not_wait_for_the_database_when_one_tenant_overflows() {
+    let (disk, directory, clock) = (FaultyDisk::new(64 << 10), scratch(), Arc::new(ManualClock::default()));
+    let (store, _) = open(&disk, &directory, &clock).unwrap();
+    store.set_limits(&tenant("acme"), LIMITS);
+    let entry = |name: &str, n: usize| event(name, &format!("{name} {n}"), clock.wall());
+    let whole = block_on(store.append((0..4).map(|n| entry("acme", n)).collect()));
+    assert!(whole.iter().all(|answer| matches!(answer, Append::Stored(_))), "{whole:?}");
+    let (held, is_held) = channel();
+    let (release, released) = channel::<()>();
+    std::thread::scope(|scope| {
+        let database = store.database();
+        scope.spawn(move || {
+            database.hold_still(|_| {
+                held.send(()).unwrap();
+                released.recv().unwrap();
+            })
+        });
+        is_held.recv().unwrap();
+
+        let mut first = store.append((4..6).map(|n| entry("acme", n)).collect());
+        let mut second = store.append(vec![entry("acme", 6)]);
+        for n in 0..20 {
+            let answer = block_on(store.append(vec![entry("globex", n)]));
+            assert!(matches!(answer[0], Append::Stored(_)), "{answer:?}");
+        }
+        assert_eq!((&mut first).now_or_never(), None, "its room is not made yet");
+        assert_eq!((&mut second).now_or_never(), None, "it stays behind its elder");
+        release.send(()).unwrap();
+
+        let seqs = |answers: Vec<Append>| -> Vec<Seq> {
+            let stored = answers.into_iter().map(|answer| match answer {
+                Append::Stored(seq) => seq,
+                Append::Duplicate(_) | Append::Full(_) | Append::Unavailable => panic!("{answer:?}"),
+            });
+            stored.collect()
+        };
+        let (first, second) = (seqs(block_on(first)), seqs(block_on(second)));
+        assert!(first.iter().max() < second.iter().min(), "in the order they came");
+    });
+    assert_eq!(store.stats_of("acme"), (4, 3), "the three oldest left");
+    store.close();
+    let (store, _) = open(&disk, &directory, &clock).unwrap();
+    assert_eq!(store.stats_of("acme"), (4, 3), "for good");
+    store.close();
+}
+
+#[test]
+fn who_waits_for_room_is_answered_when_the_dead_letters_are_full_and_when_the_store_closes() {
+    let (disk, directory, clock) = (FaultyDisk::new(64 << 10), scratch(), Arc::new(ManualClock::default()));
+    let (store, _) = open(&disk, &directory, &clock).unwrap();
+    store.set_limits(&tenant("acme"), QueueLimits { bytes_max: 1 << 30, ..LIMITS });
+    let entry = |n: usize| event("acme", &format!("{n} {}", "w".repeat(300_000)), clock.wall());
+    let mut stored = 0;
+    let refused = (0..20).find_map(|n| match block_on(store.append(vec![entry(n)]))[0] {
+        Append::Stored(_) => {
+            stored += 1;
+            None
+        }
+        other @ (Append::Duplicate(_) | Append::Full(_) | Append::Unavailable) => Some(other),
+    });
+    assert_eq!(refused, Some(Append::Full(FullReason::DeadLetters)), "1 MiB is full of them");
+    assert_eq!(stored, 7);
+    store.remove(&[]).unwrap();
+    store.close();
+    assert_eq!(block_on(store.append(vec![entry(30)])), [Append::Unavailable]);
+}
+
+impl crate::DiskStore {
+    /// Envelopes waiting, and dead letters.
+    fn stats_of(&self, name: &str) -> (u64, u64) {
+        (Log::stats(self, &tenant(name)).envelopes, DeadLetters::stats(self, &tenant(name)).count)
+    }
+}
