@@ -32,6 +32,15 @@ impl Fleet {
         self.tenants.values()
     }
 
+    /// The host slept, or the process stood still: every tenant asks its sockets whether they still live.
+    pub fn look_again(&self) {
+        for (tenant, handle) in &self.tenants {
+            if let Err(error) = handle.order(Order::Look) {
+                tracing::debug!(%tenant, error, "not asked: its sockets' own timers do it");
+            }
+        }
+    }
+
     fn tenant_named(&self, tenant: &TenantId) -> Result<&TenantHandle, String> {
         self.tenants.get(tenant).ok_or_else(|| format!("there is no tenant {tenant}"))
     }

@@ -90,6 +90,7 @@ fn log_panics() {
         let payload = info.payload_as_str().unwrap_or("(a panic without a text)");
         let at = info.location().map(ToString::to_string).unwrap_or_default();
         let thread = std::thread::current();
+        metrics::counter!(taut_core::metric::PANICS.name).increment(1);
         tracing::error!(panic = payload, at, thread = thread.name(), "panicked; this is a bug in taut");
     }));
 }

@@ -87,6 +87,14 @@ delivery.retry_max = "5m" (default): must be at least delivery.retry_first (10m)
 }
 
 #[test]
+fn two_missing_tokens_are_not_one_token() {
+    let tenant = |id: &str| format!("[[tenants]]\nid = \"{id}\"\nsigning_secret = {{ env = \"S{id}\" }}\n");
+    let breaches = breaches(&(tenant("acme") + &tenant("globex")));
+    assert_eq!(breaches.matches("is missing").count(), 2, "{breaches}");
+    assert!(!breaches.contains("unique"), "{breaches}");
+}
+
+#[test]
 fn a_relation_is_not_judged_by_a_value_that_was_refused() {
     let text = "[slack]\nquiet_max = \"10s\"\nping_after = \"soon\"";
     assert_eq!(breaches(text).lines().count(), 1);

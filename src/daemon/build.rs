@@ -100,6 +100,12 @@ pub(super) async fn build(loaded: Loaded) -> Result<Daemon, String> {
     // The listeners' end leaves the data path alone: it is logged where they are served.
     background.spawn(admin::serve(admin_listener, control, stop.clone()));
     background.spawn(seeing::serve(metrics_listener, views.clone(), stop.clone()));
+    let asked = Arc::clone(&fleet);
+    background.spawn(upkeep::notice_standstills(
+        Arc::clone(&clock),
+        move || asked.look_again(),
+        stop.clone(),
+    ));
     // Upkeep ends with `stop` alone; a panic in it is logged and costs no envelope.
     background.spawn(facts::save_each_minute(Arc::new(store.clone()), seen.clone(), stop.clone()));
     background.spawn(upkeep::expire_dead_letters(

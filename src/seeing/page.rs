@@ -122,6 +122,7 @@ impl Page {
         self.family(&metric::ENVELOPES_UNROUTED, boards, |b| nonzero(b.counters.unrouted.get()));
         self.family(&metric::FRAMES_UNREADABLE, boards, |b| nonzero(b.counters.unreadable.get()));
         self.family(&metric::REQUESTS_CUT, boards, |b| nonzero(b.counters.requests_cut.get()));
+        self.family(&metric::TENANT_RESTARTS, boards, |b| nonzero(b.counters.restarts.get()));
         self.labelled(&metric::DELIVERY_ATTEMPTS, boards, |b| b.counters.attempts.seen().collect());
     }
 

@@ -169,11 +169,17 @@ impl Supervisor {
     }
 
     fn obey(&mut self, order: Order, running: Option<&mut Running>) {
+        if matches!(order, Order::Look) {
+            if let Some(running) = running {
+                running.line.look_again();
+            }
+            return;
+        }
         tracing::info!(tenant = %self.config.id, ?order, "ordered by an operator");
         match &order {
             Order::Tenant(TenantOrder::Pause) => self.paused = true,
             Order::Tenant(TenantOrder::Resume) => self.paused = false,
-            Order::Route(..) => {}
+            Order::Route(..) | Order::Look => {}
         }
         let Some(running) = running else { return };
         match order {
@@ -202,6 +208,7 @@ impl Supervisor {
                 };
                 debug_assert!(known, "the socket's server checks the route's name");
             }
+            Order::Look => {}
         }
     }
 
@@ -221,6 +228,7 @@ impl Supervisor {
         }
         let facts = facts::of(&self.board);
         let since = self.shared.clock.wall();
+        self.board.counters.restarts.one();
         self.board.update(|status| {
             // Its sockets went with its line; the silence until the next hello is counted from the last frame.
             status.sockets = 0;

@@ -3,6 +3,7 @@
 #![expect(dead_code, reason = "each test file uses its own part")]
 #![expect(unreachable_pub, reason = "a test binary exports nothing; `pub` says what tests use")]
 
+pub mod fault_proxy;
 pub mod letters;
 pub mod tools;
 
@@ -14,6 +15,8 @@ use taut::demo::worker::WorkerProcess;
 use taut::seeing::status::{StatusReport, TenantStatus};
 use taut_sim::{AppHandle, AppSpec, EchoConfig, EchoHandler, Sim, SimConfig, Switches};
 use tempfile::TempDir;
+
+use self::fault_proxy::FaultProxy;
 use tokio::time::{sleep, timeout};
 
 /// How long any state may take to come. Generous: tests wait for states, not for times.
@@ -47,13 +50,30 @@ impl Site {
 
     /// A site whose simulated Slack is set up like this.
     pub async fn with_sim(head: &str, sim: SimConfig) -> Self {
-        let dir = tempfile::tempdir().expect("a temporary directory");
         let sim = Sim::start(sim).await.expect("the simulated Slack");
+        let api_url = sim.api_url();
+        Self::over(head, sim, &api_url)
+    }
+
+    /// A site whose sockets, and only they, go to the simulated Slack through a proxy that misbehaves on order.
+    pub async fn behind(head: &str, switches: Switches) -> (Self, FaultProxy) {
+        let proxy = FaultProxy::start().await;
+        let public = Some(proxy.address().to_string());
+        let sim = Sim::start(SimConfig { switches, public, ..SimConfig::default() })
+            .await
+            .expect("the simulated Slack");
+        proxy.forward_to(sim.address());
+        let api_url = format!("http://{}/api/", sim.address());
+        (Self::over(head, sim, &api_url), proxy)
+    }
+
+    /// A site over a simulated Slack that is already there, reached by this URL.
+    pub fn over(head: &str, sim: Sim, api_url: &str) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
         let path = dir.path().display();
         let config = format!(
-            "[slack]\napi_url = \"{}\"\n[store]\npath = \"{path}/store\"\n[metrics]\nlisten = \"127.0.0.1:0\"\n\
-             [admin]\nlisten = \"unix:{path}/admin.sock\"\n{head}\n",
-            sim.api_url()
+            "[slack]\napi_url = \"{api_url}\"\n[store]\npath = \"{path}/store\"\n[metrics]\nlisten = \"127.0.0.1:0\"\n\
+             [admin]\nlisten = \"unix:{path}/admin.sock\"\n{head}\n"
         );
         let worker = WorkerProcess::new(
             Path::new(env!("CARGO_BIN_EXE_taut")),
@@ -62,6 +82,22 @@ impl Site {
             &dir.path().join("admin.sock"),
         );
         Self { sim, worker, dir, config }
+    }
+
+    /// The worker is started by this line of shell from now on; `"$@"` stands for the binary and its arguments, and
+    /// must be the last thing it runs, by `exec`: signals go to the process that the line becomes.
+    pub fn launch_by(&mut self, line: &str) {
+        use std::os::unix::fs::PermissionsExt;
+        let launcher = self.dir.path().join("launcher");
+        let text = format!("#!/bin/sh\nset -- {} \"$@\"\n{line}\n", env!("CARGO_BIN_EXE_taut"));
+        std::fs::write(&launcher, text).expect("the launcher is written");
+        std::fs::set_permissions(&launcher, std::fs::Permissions::from_mode(0o700)).expect("its mode is set");
+        self.worker = WorkerProcess::new(
+            &launcher,
+            &self.dir.path().join("taut.toml"),
+            &self.dir.path().join("worker.log"),
+            &self.dir.path().join("admin.sock"),
+        );
     }
 
     /// Adds a line to `[slack]`.

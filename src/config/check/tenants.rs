@@ -36,8 +36,14 @@ pub(super) fn check_tenants(tenants: &[TenantConfig], delivery: &DeliveryConfig,
             checker.require(false, &format!("{key}.id"), id, rule);
         }
         if let Some(first) = tokens.insert(app_token, index) {
-            let rule = format!("must be unique: tenants[{first}] has the same, and one app has one tenant");
-            checker.refuse(&format!("{key}.app_token"), rule);
+            let (key, rule) = (
+                format!("{key}.app_token"),
+                format!("must be unique: tenants[{first}] has the same, and one app has one tenant"),
+            );
+            // What is missing in both is not the same token.
+            if !checker.is_refused(&key) {
+                checker.refuse(&key, rule);
+            }
         }
         let secrets = [
             ("app_token", Some(app_token)),

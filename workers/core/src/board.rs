@@ -141,6 +141,8 @@ pub struct Counters {
     pub delivered: Count,
     /// Whole milliseconds deaf so far, the present gap not included.
     pub deaf_ms: Count,
+    /// `taut_tenant_restarts_total`.
+    pub restarts: Count,
 }
 
 impl Default for Counters {
@@ -160,6 +162,7 @@ impl Default for Counters {
             attempts: Family::new(ATTEMPT_OUTCOMES),
             delivered: Count::default(),
             deaf_ms: Count::default(),
+            restarts: Count::default(),
         }
     }
 }
@@ -189,6 +192,8 @@ pub struct Status {
     pub deaf_since: Option<Moment>,
     /// Whether a first hello or a first lasting refusal has been seen (for `/readyz`).
     pub settled: bool,
+    /// Since when a first hello is tried for.
+    pub trying_since: Option<Moment>,
     /// Routes whose breaker is open or that are held, each with a word for why.
     pub routes_down: Vec<(String, String)>,
     /// Its secrets, by their configuration key, with when each was set, where that is known.
@@ -223,6 +228,7 @@ impl Board {
                 wanted: false,
                 deaf_since: None,
                 settled: false,
+                trying_since: None,
                 routes_down: Vec::new(),
                 secrets: Vec::new(),
             }),

@@ -23,7 +23,7 @@ pub enum Frame {
     Disconnect(String),
     /// Something that wants an ack.
     Envelope(Box<Envelope>),
-    /// JSON that wants no ack: without an envelope id or without a type, and nothing taut knows.
+    /// JSON that wants no ack, and nothing taut knows: without an envelope id and without a payload.
     Other,
 }
 
@@ -49,6 +49,9 @@ pub enum FrameError {
     /// It wants an ack, but its id is too long to be one.
     #[error("envelope id longer than {ENVELOPE_ID_BYTES_MAX} bytes")]
     EnvelopeId,
+    /// An id without a type, or a payload without an id: nothing that can be stored and acked.
+    #[error("half an envelope: an id without a type, or a payload without an id")]
+    Half,
 }
 
 /// One message that carries an `envelope_id` and wants an ack.
@@ -99,7 +102,8 @@ impl Frame {
         match text_of(raw.envelope_id) {
             Some(id) if id.len() > ENVELOPE_ID_BYTES_MAX => Err(FrameError::EnvelopeId),
             // Without a type it is no envelope: an ack that comes back as an echo would be acked without end.
-            Some(id) if !id.is_empty() && !frame_type.is_empty() => {
+            Some(id) if !id.is_empty() && frame_type.is_empty() => Err(FrameError::Half),
+            Some(id) if !id.is_empty() => {
                 let id = id.into_owned();
                 Ok(Self::Envelope(Box::new(Envelope::read(frame, text, &raw, &frame_type, id))))
             }
@@ -107,6 +111,7 @@ impl Frame {
             _ if frame_type == "disconnect" => {
                 Ok(Self::Disconnect(text_of(raw.reason).unwrap_or_default().into_owned()))
             }
+            _ if raw.payload.is_some() => Err(FrameError::Half),
             _ => Ok(Self::Other),
         }
     }

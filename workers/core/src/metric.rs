@@ -145,6 +145,21 @@ pub const SECRET_AGE: Metric = gauge(
     &["tenant", "secret"],
     "Seconds since the secret was set, where its place tells: the last change of its file",
 );
+/// `taut_tenant_restarts_total`.
+pub const TENANT_RESTARTS: Metric = counter(
+    "taut_tenant_restarts_total",
+    &["tenant"],
+    "Times a part of the tenant ended on its own, by a bug in taut, and was started anew",
+);
+/// `taut_panics_total`.
+pub const PANICS: Metric =
+    counter("taut_panics_total", &[], "Panics in this process: bugs in taut, each in the log");
+/// `taut_standstill_seconds_total`.
+pub const STANDSTILL_SECONDS: Metric = counter(
+    "taut_standstill_seconds_total",
+    &[],
+    "Whole seconds this process stood still: the host slept, or a hypervisor, a signal or a lack of CPU stopped it",
+);
 /// `taut_tenants`.
 pub const TENANTS: Metric = gauge("taut_tenants", &["state"], "Tenants of this worker in each state");
 /// `taut_ack_latency_seconds`.
@@ -217,6 +232,9 @@ pub const ALL: &[Metric] = &[
     DEAD_LETTERS_ENDED,
     REQUESTS_EXPIRED,
     SECRET_AGE,
+    TENANT_RESTARTS,
+    PANICS,
+    STANDSTILL_SECONDS,
     TENANTS,
     ACK_LATENCY,
     ANSWER_LATENCY,

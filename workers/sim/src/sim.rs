@@ -1,5 +1,6 @@
 //! Starting and stopping a simulator.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
@@ -19,6 +20,7 @@ use crate::{http, scheduler};
 #[derive(Debug)]
 pub struct Sim {
     shared: Arc<Shared>,
+    bound: SocketAddr,
 }
 
 impl Sim {
@@ -41,12 +43,17 @@ impl Sim {
         let tls = config.tls.map(acceptor).transpose()?;
         shared.tasks.spawn(http::accept(shared.clone(), listener, tls));
         shared.tasks.spawn(scheduler::run(shared.clone()));
-        Ok(Self { shared })
+        Ok(Self { shared, bound })
     }
 
     /// What clients take instead of `https://slack.com/api/`.
     pub fn api_url(&self) -> String {
         format!("{}/api/", self.url())
+    }
+
+    /// Where it listens, whatever its URLs name.
+    pub const fn address(&self) -> SocketAddr {
+        self.bound
     }
 
     /// `http://host:port` of the simulator, for `taut sim push` and the control requests.

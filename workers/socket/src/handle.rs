@@ -107,6 +107,8 @@ pub(crate) struct Pending {
     pub(crate) desired: Option<Desired>,
     pub(crate) token: Option<AppToken>,
     pub(crate) drain_by: Option<Moment>,
+    /// Time has passed that no timer saw.
+    pub(crate) look: bool,
 }
 
 impl Wishes {
@@ -149,6 +151,11 @@ impl LineHandle {
     /// Opens a socket with this token, then closes the one of the old token.
     pub fn replace_token(&self, token: AppToken) {
         self.wishes.put(|pending| pending.token = Some(token));
+    }
+
+    /// The host slept, or the process stood still: asks every socket whether it still lives, and looks at what is due.
+    pub fn look_again(&self) {
+        self.wishes.put(|pending| pending.look = true);
     }
 
     /// Closes every socket politely and ends the line, by `deadline` at the latest. Cancel safe.

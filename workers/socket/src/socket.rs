@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use taut_core::{AppId, Moment};
+use taut_core::{AppId, Envelope, Moment};
 use taut_net::ws::{WebSocket, WsEvent};
 use taut_vault::AppToken;
 use tokio::sync::mpsc;
@@ -49,6 +49,8 @@ pub(crate) enum Order {
     Retire,
     /// Drop the stream.
     Abort,
+    /// Time has passed that no timer saw: ask the peer whether it is there.
+    Look,
     /// Write this ack of a socket that is gone.
     Ack(Box<Ack>),
 }
@@ -95,6 +97,7 @@ pub(crate) async fn run(shared: Arc<Shared>, mut link: Link) {
         phase: Phase::Open,
         hello: false,
         before_hello: 0,
+        held: Vec::new(),
         envelope_seen: false,
         unreadable: Pace::default(),
         foreign: Pace::default(),
@@ -158,8 +161,10 @@ struct Socket {
     flight: Flight,
     phase: Phase,
     hello: bool,
-    /// Envelopes handled before hello.
+    /// Envelopes taken before hello.
     before_hello: u32,
+    /// Those of them that wait for hello to say whose they are, with when they were read.
+    held: Vec<(Moment, Envelope)>,
     envelope_seen: bool,
     unreadable: Pace,
     foreign: Pace,
@@ -180,7 +185,11 @@ impl Socket {
             let reading = self.is_reading();
             let end = tokio::select! {
                 biased;
-                order = self.link.orders.recv() => self.on_order(ws, order).await,
+                order = self.link.orders.recv() => {
+                    let end = self.on_order(ws, order).await;
+                    timer.as_mut().reset(tokio::time::Instant::now() + self.pause());
+                    end
+                }
                 acks = self.flight.ready(&self.shared) => self.write(ws, acks).await,
                 event = ws.next(), if reading => self.on_read(ws, event).await,
                 () = &mut timer => {
@@ -228,6 +237,11 @@ impl Socket {
                 }
                 None
             }
+            Some(Order::Look) if self.phase == Phase::Open && self.is_reading() => {
+                self.liveness.ask(self.shared.clock.now());
+                ping(ws).await
+            }
+            Some(Order::Look) => None,
             Some(Order::Ack(ack)) => self.write(ws, vec![*ack]).await,
         }
     }
@@ -241,9 +255,7 @@ impl Socket {
         match self.liveness.judge(now) {
             Verdict::Fine(_) => None,
             Verdict::Ping(_) if matches!(self.phase, Phase::CloseSent(_)) => None,
-            Verdict::Ping(_) => {
-                ws.ping(Bytes::from_static(b"taut")).await.err().map(|_| End::Closed(CloseWhy::Transport))
-            }
+            Verdict::Ping(_) => ping(ws).await,
             Verdict::Dead => Some(End::Closed(CloseWhy::Quiet)),
         }
     }
@@ -337,4 +349,8 @@ impl Socket {
             end => end,
         }
     }
+}
+
+async fn ping(ws: &mut WebSocket) -> Option<End> {
+    ws.ping(Bytes::from_static(b"taut")).await.err().map(|_| End::Closed(CloseWhy::Transport))
 }

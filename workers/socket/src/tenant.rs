@@ -8,7 +8,7 @@ use taut_net::retry::Backoff;
 use taut_vault::AppToken;
 use tokio::sync::mpsc;
 use tokio::task::{Id, JoinSet};
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::handle::{ClaimApp, LineEnd, Wishes};
 use crate::pure::deaf::Deaf;
@@ -152,6 +152,14 @@ impl Tenant {
             self.drain_by = Some(by);
             self.feed(Input::Desired(Desired::Draining));
         }
+        if pending.look {
+            for slot in &self.slots {
+                if slot.orders.try_send(Order::Look).is_err() {
+                    debug!(tenant = %self.shared.tenant, socket = slot.generation.0, "busy or gone: not asked");
+                }
+            }
+            self.feed(Input::Tick);
+        }
     }
 
     fn on_report(&mut self, report: Report) {
@@ -280,6 +288,7 @@ impl Tenant {
         board.update(|status| {
             status.sockets = sockets;
             status.wanted = wanted.unwrap_or(status.wanted);
+            status.trying_since = status.trying_since.or(wanted.filter(|wanted| *wanted).map(|_| now));
             status.deaf_since = deaf_since;
         });
     }

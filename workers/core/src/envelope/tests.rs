@@ -44,8 +44,10 @@ fn what_cannot_be_read_is_refused_and_what_is_unknown_passes() {
         assert!(matches!(parsed, Err(FrameError::NotJson)), "{bad}: {parsed:?}");
     }
     assert_eq!(Frame::parse(&Bytes::from_static(b"{}")), Ok(Frame::Other));
-    let echoed_ack = Bytes::from_static(br#"{"envelope_id":"e","payload":{}}"#);
-    assert_eq!(Frame::parse(&echoed_ack), Ok(Frame::Other));
+    let echoed_ack = r#"{"envelope_id":"e","payload":{}}"#;
+    for half in [echoed_ack, r#"{"envelope_id":"e"}"#, r#"{"type":"events_api","payload":{}}"#] {
+        assert_eq!(Frame::parse(&Bytes::copy_from_slice(half.as_bytes())), Err(FrameError::Half), "{half}");
+    }
     let unknown = envelope(r#"{"envelope_id":"e","type":"brand_new","payload":[1]}"#);
     assert_eq!((unknown.kind, unknown.payload_text()), (Kind::Unknown, "[1]"));
     let nested = format!(

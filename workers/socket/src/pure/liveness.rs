@@ -53,6 +53,11 @@ impl Liveness {
         }
     }
 
+    /// A ping goes out now, whatever the silence: the host slept, or the process stood still.
+    pub(crate) fn ask(&mut self, now: Moment) {
+        self.pinged = Some(now);
+    }
+
     fn death(&self, pinged: Moment) -> Moment {
         let grace = GRACE.min(self.quiet_max.saturating_sub(self.ping_after));
         (self.last_frame + self.quiet_max).max(pinged + grace)
@@ -87,6 +92,18 @@ mod tests {
         liveness.frame(at(129));
         assert_eq!(liveness.judge(at(130)), Verdict::Fine(at(144)));
         assert_eq!(liveness.judge(at(144)), Verdict::Ping(at(159)));
+    }
+
+    #[test]
+    fn a_socket_that_is_asked_early_has_its_whole_silence() {
+        let mut liveness = fresh();
+        liveness.ask(at(103));
+        assert_eq!(liveness.judge(at(104)), Verdict::Fine(at(130)));
+        assert_eq!(liveness.judge(at(130)), Verdict::Dead);
+        let mut slept = fresh();
+        slept.ask(at(1000));
+        assert_eq!(slept.judge(at(1000)), Verdict::Fine(at(1005)));
+        assert_eq!(slept.judge(at(1005)), Verdict::Dead);
     }
 
     #[test]

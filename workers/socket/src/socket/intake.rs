@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use bytes::Bytes;
 use futures::FutureExt as _;
+use taut_core::envelope::Hello;
 use taut_core::log::{Append, NewEntry};
 use taut_core::order::OrderKeys;
 use taut_core::request::{NewRequest, SilentReason};
@@ -21,8 +22,10 @@ use crate::router::RouteFn;
 const BATCH_FRAMES_MAX: usize = 64;
 /// … and so many bytes.
 const BATCH_BYTES_MAX: usize = 256 << 10;
-/// Envelopes handled before hello; a socket that brings more is useless.
+/// Envelopes taken before hello; a socket that brings more is useless …
 const BEFORE_HELLO_MAX: u32 = 64;
+/// … and so is one that brings more bytes of those that wait for hello to say whose they are.
+const HELD_BYTES_MAX: usize = 1 << 20;
 
 /// What one read gives: everything that had arrived, at one moment.
 struct Batch {
@@ -93,17 +96,9 @@ impl Socket {
     fn on_text(&mut self, batch: &mut Batch, text: &Bytes) -> Option<End> {
         batch.bytes += text.len();
         match Frame::parse(text) {
-            Ok(Frame::Envelope(envelope)) => self.on_envelope(batch, *envelope),
-            Ok(Frame::Hello(hello)) if !self.hello => {
-                self.hello = true;
-                let found = hello.app_id.clone();
-                self.news.push(Event::Hello(hello));
-                if self.link.app_id.is_none() {
-                    self.link.app_id = found.as_deref().and_then(|text| AppId::new(text).ok());
-                }
-                // The line says so too, but nothing behind this frame may count as this tenant's.
-                self.is_foreign(found.as_deref()).then_some(End::Aborted)
-            }
+            Ok(Frame::Envelope(envelope)) if self.hello => self.on_envelope(batch, *envelope),
+            Ok(Frame::Envelope(envelope)) => self.before_hello(batch, *envelope),
+            Ok(Frame::Hello(hello)) if !self.hello => self.on_hello(batch, hello),
             Ok(Frame::Hello(_) | Frame::Other) => None,
             Ok(Frame::Disconnect(reason)) => {
                 self.news.push(Event::Disconnect(reason));
@@ -117,13 +112,46 @@ impl Socket {
         }
     }
 
-    fn on_envelope(&mut self, batch: &mut Batch, envelope: Envelope) -> Option<End> {
-        if !self.hello {
-            self.before_hello += 1;
-            if self.before_hello > BEFORE_HELLO_MAX {
-                return Some(End::Useless);
+    fn on_hello(&mut self, batch: &mut Batch, hello: Hello) -> Option<End> {
+        self.hello = true;
+        let found = hello.app_id.clone();
+        self.news.push(Event::Hello(hello));
+        if self.link.app_id.is_none() {
+            self.link.app_id = found.as_deref().and_then(|text| AppId::new(text).ok());
+        }
+        // The line says so too, but neither what waited for this frame nor what follows it may count as this tenant's.
+        if self.is_foreign(found.as_deref()) {
+            return Some(End::Aborted);
+        }
+        for (received, envelope) in std::mem::take(&mut self.held) {
+            // Slack counts from its sending: the wait for hello is part of the deadline.
+            let now = std::mem::replace(&mut batch.now, received);
+            let end = self.on_envelope(batch, envelope);
+            self.submit(batch);
+            batch.now = now;
+            if end.is_some() {
+                return end;
             }
         }
+        None
+    }
+
+    /// An envelope that names the tenant's app is taken at once; one that does not say whose it is, or of a tenant whose
+    /// app is not known, waits for hello.
+    fn before_hello(&mut self, batch: &mut Batch, envelope: Envelope) -> Option<End> {
+        self.before_hello += 1;
+        let held_bytes = self.held.iter().map(|(_, held)| held.frame.len()).sum::<usize>();
+        if self.before_hello > BEFORE_HELLO_MAX || held_bytes + envelope.frame.len() > HELD_BYTES_MAX {
+            return Some(End::Useless);
+        }
+        if self.link.app_id.is_some() && envelope.facts().api_app_id.is_some() {
+            return self.on_envelope(batch, envelope);
+        }
+        self.held.push((batch.now, envelope));
+        None
+    }
+
+    fn on_envelope(&mut self, batch: &mut Batch, envelope: Envelope) -> Option<End> {
         if !self.envelope_seen && self.hello {
             self.envelope_seen = true;
             self.news.push(Event::EnvelopeSeen);

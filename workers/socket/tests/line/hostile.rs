@@ -1,11 +1,12 @@
 //! What a hostile or broken Slack side sends must cost nothing but itself.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use taut_core::config::Size;
+use taut_core::config::{Size, SlackConfig};
 use taut_sim::{AckOutcome, Act, EnvelopeType, NoteKind, Push, Sample, Shape, Switches};
 
-use crate::rig::{Rig, SOON, Setup, span};
+use crate::rig::{Rig, SOON, Setup, SleepyClock, span};
 
 #[tokio::test]
 async fn frames_that_cannot_be_read_are_counted_and_the_socket_lives() {
@@ -29,6 +30,7 @@ async fn deep_json_and_objects_without_an_id_are_skipped() {
     rig.app.send_raw(r#"{"type":"hello"}"#);
     rig.acked(Sample::Message).await;
     assert_eq!((rig.opens(), rig.log.entries().len()), (1, 1));
+    assert_eq!(rig.board.counters.unreadable.get(), 2, "the two with a payload were meant for somebody");
 }
 
 #[tokio::test]
@@ -48,6 +50,7 @@ async fn an_echoed_ack_is_not_acked_again() {
     rig.app.send_raw(r#"{"envelope_id":"b0a34b8d-0000-4000-8000-000000000000","payload":{"text":"x"}}"#);
     rig.acked(Sample::Message).await;
     assert_eq!((rig.board.counters.acked.total(), rig.app.totals().acks_unknown), (2, 0));
+    assert_eq!(rig.board.counters.unreadable.get(), 2);
 }
 
 #[tokio::test]
@@ -114,4 +117,25 @@ async fn a_redelivery_is_acked_again() {
     rig.app.send_raw(frame);
     rig.until("both acks", |rig| rig.board.counters.acked.total() == 2).await;
     assert_eq!(rig.log.entries().len(), 1);
+}
+
+/// A suspend stops every timer; only the look afterwards can know that the sockets may be dead.
+#[tokio::test]
+async fn after_a_suspend_live_sockets_are_kept_and_dead_ones_are_replaced_at_once() {
+    let host = Arc::new(SleepyClock::default());
+    let slack = SlackConfig { ping_after: span(60_000), quiet_max: span(60_500), ..SlackConfig::default() };
+    let rig = Rig::connected_with(Setup { slack, clock: Arc::clone(&host) as _, ..Setup::default() }).await;
+    host.sleep(Duration::from_mins(5));
+    rig.line.look_again();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    rig.acked(Sample::Message).await;
+    assert_eq!((rig.opens(), rig.board.counters.socket_closes.total()), (1, 0), "it answered, so it lives");
+
+    rig.app.silence();
+    host.sleep(Duration::from_mins(5));
+    rig.line.look_again();
+    rig.until("the next socket", |rig| rig.opens() == 2).await;
+    rig.wait("connected").await;
+    assert_eq!(rig.board.counters.socket_closes.at("quiet").get(), 1);
+    rig.until("deaf for the sleep", |rig| rig.board.counters.deaf_ms.get() >= 300_000).await;
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use taut_sim::{Act, AppSpec, OpenFailure, Sample, Sim, SimConfig, Switches, UpgradeFailure};
+use taut_sim::{Act, AppHandle, AppSpec, OpenFailure, Sample, Sim, SimConfig, Switches, UpgradeFailure};
 use taut_socket::Desired;
 
 use crate::rig::{APP, Rig, Setup, TOKEN, span};
@@ -135,7 +135,9 @@ async fn the_app_is_learnt_from_the_first_hello_and_a_taken_one_parks() {
 #[tokio::test]
 async fn frames_before_hello_are_handled_up_to_a_limit() {
     let text = |n: usize| {
-        format!(r#"{{"type":"events_api","envelope_id":"before-{n}","payload":{{"event_id":"Ev{n}"}}}}"#)
+        format!(
+            r#"{{"type":"events_api","envelope_id":"before-{n}","payload":{{"event_id":"Ev{n}","api_app_id":"{APP}"}}}}"#
+        )
     };
     let greeted_by = |count| {
         prepared(Setup::default(), move |app| {
@@ -151,6 +153,29 @@ async fn frames_before_hello_are_handled_up_to_a_limit() {
 
     let rig = greeted_by(65).await;
     rig.wait("starting: useless_socket").await;
+}
+
+#[tokio::test]
+async fn frames_before_hello_that_do_not_say_whose_they_are_wait_for_it() {
+    let nobodys = r#"{"type":"events_api","envelope_id":"before","payload":{"event_id":"Ev1"}}"#;
+    let early = |app: &AppHandle| app.act(&Act::BeforeHello { texts: vec![nobodys.into()] });
+
+    let rig = prepared(Setup::default(), |app| (app.hold_hello(), early(app)).1).await;
+    rig.until("a socket", |rig| !rig.app.connections().is_empty()).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(rig.log.entries().is_empty(), "nobody has said whose it is");
+    rig.app.release_hello();
+    rig.until("its ack", |rig| rig.board.counters.acked.total() == 1).await;
+
+    let other = UpgradeFailure::HelloOfApp { app_id: "A0GLOBEX01".into() };
+    let rig = prepared(Setup::default(), |app| {
+        early(app);
+        app.fail_next_upgrades(1, other);
+    })
+    .await;
+    rig.wait("parked: foreign_app").await;
+    rig.until("no socket", |rig| rig.app.connections().is_empty()).await;
+    assert!(rig.log.entries().is_empty(), "hello proved it another app's");
 }
 
 #[tokio::test]

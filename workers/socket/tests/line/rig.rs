@@ -9,7 +9,7 @@ use futures::future::BoxFuture;
 use taut_core::config::{Deadlines, NetworkConfig, OpenRate, SlackConfig, Span};
 use taut_core::log::Append;
 use taut_core::request::{AckChoice, Answer, NewRequest, Requests, SilentReason};
-use taut_core::{AppId, Board, Clock, RouteBits, TenantId, WallMs};
+use taut_core::{AppId, Board, Clock, Moment, RouteBits, TenantId, WallMs};
 use taut_net::clock::BootClock;
 use taut_net::dial::{Dialer, Way};
 use taut_net::gate::StartGate;
@@ -92,6 +92,31 @@ pub(crate) struct Setup {
     pub(crate) deaf_for: Option<Duration>,
     /// What claiming the app says; `None` panics.
     pub(crate) ours: Option<bool>,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+/// The host's clock, and the sleep of a host that no timer has seen.
+#[derive(Default)]
+pub(crate) struct SleepyClock(AtomicU32);
+
+impl SleepyClock {
+    pub(crate) fn sleep(&self, span: Duration) {
+        self.0.fetch_add(u32::try_from(span.as_secs()).expect("a short sleep"), Relaxed);
+    }
+
+    fn slept(&self) -> Duration {
+        Duration::from_secs(self.0.load(Relaxed).into())
+    }
+}
+
+impl Clock for SleepyClock {
+    fn now(&self) -> Moment {
+        BootClock.now() + self.slept()
+    }
+
+    fn wall(&self) -> WallMs {
+        WallMs(BootClock.wall().0 + u64::try_from(self.slept().as_millis()).expect("a short sleep"))
+    }
 }
 
 impl Default for Setup {
@@ -104,6 +129,7 @@ impl Default for Setup {
             desired: Desired::Connected,
             deaf_for: None,
             ours: Some(true),
+            clock: Arc::new(BootClock),
         }
     }
 }
@@ -144,7 +170,7 @@ impl Rig {
 
     /// A line over a simulator that is already there.
     pub(crate) fn over(sim: Sim, app: AppHandle, setup: Setup) -> Self {
-        let clock: Arc<dyn Clock> = Arc::new(BootClock);
+        let clock = setup.clock;
         let tenant = TenantId::new("acme").expect("a tenant id");
         let deadlines = Deadlines { upgrade: setup.patience, ..Deadlines::default() };
         let network = NetworkConfig { deadlines, ..NetworkConfig::default() };

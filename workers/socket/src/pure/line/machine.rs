@@ -249,7 +249,7 @@ impl<D: Delays> Line<D> {
         };
         self.out.push(Output::SocketEnded(label));
         self.ghosts.closed(now);
-        let reason = Reason::new(label, "the connection to Slack was lost");
+        let reason = Reason::new(label, loss_text(why));
         if why == CloseWhy::FrameTooLarge {
             self.out.push(Output::Alarm(Alarm::FrameTooLarge));
             self.stand.retry(now, reason);
@@ -321,6 +321,22 @@ impl<D: Delays> Line<D> {
         } else {
             self.out.push(Output::Abort(attempt.generation));
         }
+    }
+}
+
+fn loss_text(why: CloseWhy) -> &'static str {
+    match why {
+        CloseWhy::Peer => "Slack closed the connection; taut opens another",
+        CloseWhy::Transport => "the connection to Slack was lost; taut opens another",
+        CloseWhy::Quiet => {
+            "nothing came from Slack within slack.quiet_max, not even the answer to a ping: the path is \
+                            dead; taut opens another connection"
+        }
+        CloseWhy::FrameTooLarge => {
+            "Slack sent a frame larger than slack.frame_bytes_max; it was not read, the \
+                                    connection was closed, and taut opens another after a pause"
+        }
+        CloseWhy::Retired | CloseWhy::Lost => "the connection ended; taut opens another",
     }
 }
 
