@@ -251,12 +251,15 @@ async fn relay(
         loop {
             tokio::select! {
                 biased;
-                changed = order.changed() => match (changed, *order.borrow_and_update()) {
-                    (Ok(()), Order::None) => {}
-                    (Ok(()), Order::End) | (Err(_), _) => break End::Fin,
-                    (Ok(()), Order::Reset) => break End::Reset,
-                    (Ok(()), Order::Freeze) => std::future::pending().await,
-                },
+                Ok(()) = order.changed() => {
+                    let ordered = *order.borrow_and_update();
+                    match ordered {
+                        Order::None => {}
+                        Order::End => break End::Fin,
+                        Order::Reset => break End::Reset,
+                        Order::Freeze => std::future::pending().await,
+                    }
+                }
                 end = &mut up, if !up_done => match end {
                     End::Reset => break End::Reset,
                     End::Fin if down_done => break End::Fin,
