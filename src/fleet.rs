@@ -1,6 +1,7 @@
 //! All tenants of this process, and the orders an operator may give them.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use taut_core::config::Environment;
 use taut_core::{RouteName, TenantId};
@@ -32,10 +33,10 @@ impl Fleet {
         self.tenants.values()
     }
 
-    /// The host slept, or the process stood still: every tenant asks its sockets whether they still live.
-    pub fn look_again(&self) {
+    /// The host slept, or the process stood still, for so long: every tenant asks its sockets whether they still live.
+    pub fn stood_still(&self, still: Duration) {
         for (tenant, handle) in &self.tenants {
-            if let Err(error) = handle.order(Order::Look) {
+            if let Err(error) = handle.order(Order::StoodStill(still)) {
                 tracing::debug!(%tenant, error, "not asked: its sockets' own timers do it");
             }
         }

@@ -58,8 +58,8 @@ pub enum Order {
     Tenant(TenantOrder),
     /// For one route.
     Route(RouteName, RouteOrder),
-    /// The host slept, or the process stood still: ask the sockets.
-    Look,
+    /// The host slept, or the process stood still, for so long: ask the sockets.
+    StoodStill(Duration),
 }
 
 /// The outside of a tenant's supervisor.

@@ -103,7 +103,7 @@ pub(super) async fn build(loaded: Loaded) -> Result<Daemon, String> {
     let asked = Arc::clone(&fleet);
     background.spawn(upkeep::notice_standstills(
         Arc::clone(&clock),
-        move || asked.look_again(),
+        move |still| asked.stood_still(still),
         stop.clone(),
     ));
     // Upkeep ends with `stop` alone; a panic in it is logged and costs no envelope.

@@ -16,7 +16,7 @@ const EXPIRE_EVERY: Duration = Duration::from_hours(1);
 const FOLD_EVERY: Duration = Duration::from_secs(5);
 
 /// How often standstills are looked for …
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// … and from how long on they count: shorter ones are a busy host's.
 const STANDSTILL_MIN: Duration = Duration::from_secs(2);
 
@@ -53,10 +53,14 @@ pub(super) async fn fold_histograms(recorder: PrometheusHandle, stop: Cancellati
     }
 }
 
-/// Looks each second whether more time has passed than that: the host slept, a hypervisor or a signal stopped the
+/// Looks twice a second whether more time has passed than that: the host slept, a hypervisor or a signal stopped the
 /// process, or the CPU was taken away. Timers do not count such time, and sockets may have died in it, so `look` is
 /// told. Until `stop`.
-pub(super) async fn notice_standstills(clock: Arc<dyn Clock>, look: impl Fn(), stop: CancellationToken) {
+pub(super) async fn notice_standstills(
+    clock: Arc<dyn Clock>,
+    look: impl Fn(Duration),
+    stop: CancellationToken,
+) {
     let mut looked = clock.now();
     while !wait(LOOK_EVERY, &stop).await {
         let now = clock.now();
@@ -66,7 +70,7 @@ pub(super) async fn notice_standstills(clock: Arc<dyn Clock>, look: impl Fn(), s
                 ?still,
                 "the host slept or this process stood still: asking every socket whether it lives"
             );
-            look();
+            look(still);
         }
         looked = now;
     }
@@ -129,11 +133,11 @@ mod tests {
     async fn a_suspend_that_no_timer_saw_is_noticed_at_the_next_look() {
         let (host, looks) = (Arc::new(Host::default()), Arc::new(AtomicU64::new(0)));
         let (stop, counted) = (CancellationToken::new(), Arc::clone(&looks));
-        let look = move || {
+        let look = move |_| {
             counted.fetch_add(1, Relaxed);
         };
         let task = tokio::spawn(notice_standstills(Arc::clone(&host) as _, look, stop.clone()));
-        for (passed_ms, looked) in [(1_000, 0), (2_500, 0), (60_000, 1), (1_000, 1), (3_000, 2)] {
+        for (passed_ms, looked) in [(500, 0), (2_400, 0), (60_000, 1), (500, 1), (2_500, 2)] {
             tokio::task::yield_now().await;
             host.0.fetch_add(passed_ms, Relaxed);
             tokio::time::sleep(LOOK_EVERY).await;

@@ -169,9 +169,9 @@ impl Supervisor {
     }
 
     fn obey(&mut self, order: Order, running: Option<&mut Running>) {
-        if matches!(order, Order::Look) {
+        if let Order::StoodStill(still) = order {
             if let Some(running) = running {
-                running.line.look_again();
+                running.line.stood_still(still);
             }
             return;
         }
@@ -179,7 +179,7 @@ impl Supervisor {
         match &order {
             Order::Tenant(TenantOrder::Pause) => self.paused = true,
             Order::Tenant(TenantOrder::Resume) => self.paused = false,
-            Order::Route(..) | Order::Look => {}
+            Order::Route(..) | Order::StoodStill(_) => {}
         }
         let Some(running) = running else { return };
         match order {
@@ -208,7 +208,7 @@ impl Supervisor {
                 };
                 debug_assert!(known, "the socket's server checks the route's name");
             }
-            Order::Look => {}
+            Order::StoodStill(_) => {}
         }
     }
 

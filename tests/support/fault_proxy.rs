@@ -32,7 +32,8 @@ const INJECTIONS_MAX: usize = 16;
 pub enum Flow {
     /// As they come.
     Through,
-    /// Each chunk of what has come waits so long, and what comes meanwhile is the next chunk.
+    /// Each chunk of what has come waits so long, and what comes meanwhile is the next chunk: no more than a kernel's
+    /// buffer goes through in that time.
     Late(Duration),
     /// So many bytes, then a pause.
     Dribble { bytes: usize, every: Duration },
@@ -84,16 +85,12 @@ struct Shared {
 
 impl FaultProxy {
     /// A proxy that lets everything through, on a port of its own; it holds connections until it knows where to.
-    pub async fn start() -> Self {
-        Self::start_on(SocketAddr::from(([127, 0, 0, 1], 0))).await
-    }
-
-    /// The same on this address.
-    pub async fn start_on(address: SocketAddr) -> Self {
+    /// Needs a runtime.
+    pub fn start() -> Self {
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.set_recv_buffer_size(KERNEL_BYTES).expect("a small buffer");
         socket.set_reuseaddr(true).expect("a reusable address");
-        socket.bind(address).expect("a free port");
+        socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
         let listener = socket.listen(1024).expect("it listens");
         let shared = Arc::new(Shared {
             upstream: watch::Sender::new(None),
@@ -112,8 +109,8 @@ impl FaultProxy {
     }
 
     /// A proxy in front of an address that is known.
-    pub async fn before(upstream: SocketAddr) -> Self {
-        let proxy = Self::start().await;
+    pub fn before(upstream: SocketAddr) -> Self {
+        let proxy = Self::start();
         proxy.forward_to(upstream);
         proxy
     }

@@ -57,7 +57,7 @@ impl Site {
 
     /// A site whose sockets, and only they, go to the simulated Slack through a proxy that misbehaves on order.
     pub async fn behind(head: &str, switches: Switches) -> (Self, FaultProxy) {
-        let proxy = FaultProxy::start().await;
+        let proxy = FaultProxy::start();
         let public = Some(proxy.address().to_string());
         let sim = Sim::start(SimConfig { switches, public, ..SimConfig::default() })
             .await
@@ -157,6 +157,11 @@ impl Site {
         std::fs::write(&path, text).expect("the file is written");
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("its mode is set");
         path
+    }
+
+    /// The configuration so far.
+    pub fn text(&self) -> &str {
+        &self.config
     }
 
     /// Writes the configuration and starts the worker.

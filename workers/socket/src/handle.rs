@@ -1,6 +1,7 @@
 //! The outside of a line: what it needs, and the handle that owns it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use taut_core::config::SlackConfig;
@@ -107,8 +108,8 @@ pub(crate) struct Pending {
     pub(crate) desired: Option<Desired>,
     pub(crate) token: Option<AppToken>,
     pub(crate) drain_by: Option<Moment>,
-    /// Time has passed that no timer saw.
-    pub(crate) look: bool,
+    /// Time has passed in which nothing ran.
+    pub(crate) still: Option<Duration>,
 }
 
 impl Wishes {
@@ -153,9 +154,10 @@ impl LineHandle {
         self.wishes.put(|pending| pending.token = Some(token));
     }
 
-    /// The host slept, or the process stood still: asks every socket whether it still lives, and looks at what is due.
-    pub fn look_again(&self) {
-        self.wishes.put(|pending| pending.look = true);
+    /// The host slept, or the process stood still, for so long until now: asks every socket whether it still lives, and
+    /// looks at what is due.
+    pub fn stood_still(&self, still: Duration) {
+        self.wishes.put(|pending| pending.still = Some(still));
     }
 
     /// Closes every socket politely and ends the line, by `deadline` at the latest. Cancel safe.

@@ -152,7 +152,9 @@ impl Tenant {
             self.drain_by = Some(by);
             self.feed(Input::Desired(Desired::Draining));
         }
-        if pending.look {
+        if let Some(still) = pending.still {
+            let deaf = self.deaf.stood_still(self.shared.clock.now(), still);
+            self.shared.board.counters.deaf_ms.add(millis(deaf));
             for slot in &self.slots {
                 if slot.orders.try_send(Order::Look).is_err() {
                     debug!(tenant = %self.shared.tenant, socket = slot.generation.0, "busy or gone: not asked");

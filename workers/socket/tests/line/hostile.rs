@@ -126,14 +126,14 @@ async fn after_a_suspend_live_sockets_are_kept_and_dead_ones_are_replaced_at_onc
     let slack = SlackConfig { ping_after: span(60_000), quiet_max: span(60_500), ..SlackConfig::default() };
     let rig = Rig::connected_with(Setup { slack, clock: Arc::clone(&host) as _, ..Setup::default() }).await;
     host.sleep(Duration::from_mins(5));
-    rig.line.look_again();
+    rig.line.stood_still(Duration::from_mins(5));
     tokio::time::sleep(Duration::from_secs(1)).await;
     rig.acked(Sample::Message).await;
     assert_eq!((rig.opens(), rig.board.counters.socket_closes.total()), (1, 0), "it answered, so it lives");
 
     rig.app.silence();
     host.sleep(Duration::from_mins(5));
-    rig.line.look_again();
+    rig.line.stood_still(Duration::from_mins(5));
     rig.until("the next socket", |rig| rig.opens() == 2).await;
     rig.wait("connected").await;
     assert_eq!(rig.board.counters.socket_closes.at("quiet").get(), 1);
