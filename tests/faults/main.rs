@@ -61,7 +61,7 @@ impl Stand {
     }
 
     async fn with(slack: &[&str], switches: Switches) -> Self {
-        let (mut site, proxy) = Site::behind("", switches).await;
+        let (mut site, proxy) = Site::behind("[network.deadlines]\nupgrade = \"1s\"\n", switches).await;
         site.slack("opens_per_app = \"100 then 1/1s\"");
         for line in slack {
             site.slack(line);
