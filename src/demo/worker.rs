@@ -24,6 +24,7 @@ pub struct WorkerProcess {
     config: PathBuf,
     log: PathBuf,
     client: Worker,
+    variables: Vec<(String, String)>,
     child: Option<Child>,
 }
 
@@ -35,8 +36,14 @@ impl WorkerProcess {
             config: config.to_owned(),
             log: log.to_owned(),
             client: Worker::at(socket),
+            variables: Vec::new(),
             child: None,
         }
+    }
+
+    /// Sets a variable of its environment, from the next start on.
+    pub fn variable(&mut self, key: &str, value: &str) {
+        self.variables.push((key.to_owned(), value.to_owned()));
     }
 
     /// Starts the process and waits until it answers.
@@ -50,6 +57,7 @@ impl WorkerProcess {
             .arg("run")
             .arg("--config")
             .arg(&self.config)
+            .envs(self.variables.iter().map(|(key, value)| (key, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
@@ -85,6 +93,19 @@ impl WorkerProcess {
     /// Its process id while it runs.
     pub fn id(&self) -> Option<u32> {
         self.child.as_ref().and_then(Child::id)
+    }
+
+    /// Waits until it ends by itself and gives its exit code; none after a signal.
+    ///
+    /// # Errors
+    /// A sentence; also if it does not end in time.
+    pub async fn ended(&mut self) -> Result<Option<i32>, String> {
+        let Some(mut child) = self.child.take() else { return Err("the worker was not started".into()) };
+        match tokio::time::timeout(STOP_MAX, child.wait()).await {
+            Ok(Ok(status)) => Ok(status.code()),
+            Ok(Err(error)) => Err(format!("the worker's end could not be read: {error}")),
+            Err(_) => Err(format!("the worker did not end within {STOP_MAX:?}")),
+        }
     }
 
     /// SIGKILL: no drain, no flush, nothing.

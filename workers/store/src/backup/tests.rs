@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::executor::block_on;
-use taut_core::log::{Append, Change, DeadLetters, Log, Outcome, Overflow, QueueLimits};
+use taut_core::log::{Append, Change, DeadLetter, DeadLetters, Log, Outcome, Overflow, QueueLimits};
 use taut_core::{Clock, RouteBits, Seq};
 
 use super::*;
@@ -33,12 +33,19 @@ fn commit(store: &DiskStore, seq: Seq) {
     block_on(store.change(&tenant("acme"), vec![change])).unwrap();
 }
 
+/// A dead letter with a frame of this size.
+fn sized(name: &str, seq: u64, bytes: usize) -> (DeadLetter, bytes::Bytes) {
+    let (mut letter, _) = letter(name, seq, "bot", 5);
+    letter.bytes = u32::try_from(bytes).unwrap();
+    (letter, vec![b'd'; bytes].into())
+}
+
 /// A store with some entries and dead letters, closed.
 fn small(root: &Path, clock: &Arc<ManualClock>) -> Vec<Seq> {
     let store = open(root, clock);
     let seqs: Vec<_> = (0..30).map(|n| stored(&store, &format!("{n} {}", "s".repeat(900)), clock)).collect();
     commit(&store, seqs[3]);
-    store.put((1..=20).map(|n| letter("acme", n, "bot", 300)).collect()).unwrap();
+    store.put((1..=20).map(|n| sized("acme", n, 3000)).collect()).unwrap();
     store.close();
     seqs
 }
@@ -268,4 +275,25 @@ fn half_a_restore_is_no_store() {
     std::fs::write(directory.path().join(RESTORING), b"").unwrap();
     let outcome = DiskStore::open(&DiskOptions::new(directory.path()), clock);
     assert!(matches!(outcome, Err(crate::OpenError::Restoring { .. })));
+}
+
+#[test]
+fn room_of_former_dead_letters_is_given_back() {
+    let (directory, clock) = (scratch(), Arc::new(ManualClock::default()));
+    let options = DiskOptions { dead_letters_bytes_max: 1 << 30, ..DiskOptions::new(directory.path()) };
+    let (store, _) = DiskStore::open(&options, clock.clone()).unwrap();
+    for n in 0..10 {
+        store.put((0..10).map(|m| sized("acme", n * 10 + m, 1 << 20)).collect()).unwrap();
+    }
+    store.put(vec![sized("globex", 1000, 77)]).unwrap();
+    let full = store.database().bytes();
+    assert!(full > 100 << 20, "{full}");
+    let all = store.list(Some(&tenant("acme")), None, 1000).unwrap();
+    let keys: Vec<_> = all.into_iter().map(|letter| (letter.tenant, letter.seq, letter.route)).collect();
+    assert_eq!(store.remove(&keys), Ok(100));
+    assert_eq!(store.expire(taut_core::WallMs(0)), Ok(0));
+    let left = store.database().bytes();
+    assert!(left < 8 << 20, "{left} of {full} bytes are left");
+    assert_eq!(store.list(None, None, 10).unwrap().len(), 1);
+    store.close();
 }
