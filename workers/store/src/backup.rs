@@ -31,7 +31,7 @@ mod snapshot;
 pub use create::back_up;
 pub use inspect::CheckReport;
 pub(crate) use restore::RESTORING;
-pub use restore::{Restored, restore};
+pub use restore::{Restored, restore, verify};
 pub use snapshot::{SegmentLength, Snapshot};
 pub(crate) use snapshot::{Snapshots, remove_leftovers};
 
@@ -169,11 +169,15 @@ impl Source {
         Self { path: snapshot.path.clone(), segments: snapshot.segments.clone(), _lock: None }
     }
 
-    /// Reads all of it and says what is damaged; changes nothing. Blocks on the disk.
+    /// Reads all of it and says what is damaged; changes nothing. Blocks on the disk. A backup is compared with its
+    /// manifest first.
     ///
     /// # Errors
-    /// If it cannot be read at all.
+    /// If it cannot be read at all, or a backup is not as it was written.
     pub fn check(&self) -> Result<CheckReport, BackupError> {
+        if self.path.join(MANIFEST).exists() {
+            verify(&self.path)?;
+        }
         inspect::inspect(self)
     }
 }

@@ -36,8 +36,8 @@ const EPOCH: &str = "epoch";
 
 /// Where the database is.
 pub(crate) trait Backing: Send + Sync + 'static {
-    /// Opens it, making it where it is missing.
-    fn open(&self) -> Result<redb::Database, redb::Error>;
+    /// Opens it, making it where it is missing; with `check` every checksum in it is looked at.
+    fn open(&self, check: bool) -> Result<redb::Database, redb::Error>;
     /// Bytes it takes.
     fn bytes(&self) -> u64;
     /// Writes its bytes, as they are, to a file that must not be there yet.
@@ -48,11 +48,11 @@ pub(crate) trait Backing: Send + Sync + 'static {
 pub(crate) struct DatabaseFile(pub PathBuf);
 
 impl Backing for DatabaseFile {
-    fn open(&self) -> Result<redb::Database, redb::Error> {
+    fn open(&self, check: bool) -> Result<redb::Database, redb::Error> {
         if self.bytes() == 0 {
             self.make()?;
         }
-        Ok(builder().open(&self.0)?)
+        Ok(builder(check).open(&self.0)?)
     }
 
     fn bytes(&self) -> u64 {
@@ -77,7 +77,7 @@ impl DatabaseFile {
         }
         // The database would make the file readable for everybody whom the umask lets in.
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
-        builder().create(&unfinished)?.close()?;
+        builder(false).create(&unfinished)?.close()?;
         file.sync_all()?;
         std::fs::rename(&unfinished, &self.0)?;
         if let Some(directory) = self.0.parent() {
@@ -87,10 +87,10 @@ impl DatabaseFile {
     }
 }
 
-/// How every database is opened: all its checksums are looked at, because it trusts what it reads afterwards.
-pub(crate) fn builder() -> redb::Builder {
+/// How every database is opened. It trusts what it reads, so the first opening of a process looks at all checksums.
+pub(crate) fn builder(check: bool) -> redb::Builder {
     let mut builder = redb::Builder::new();
-    builder.set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true);
+    builder.set_cache_size(CACHE_BYTES).set_check_integrity_on_open(check);
     builder
 }
 
@@ -248,7 +248,7 @@ impl Database {
         let mut handle = self.handle.write();
         if let Handle::Failed { openings } = *handle {
             // Of a damaged file the database may say so by a panic.
-            let opened = catch_unwind(AssertUnwindSafe(|| self.backing.open()));
+            let opened = catch_unwind(AssertUnwindSafe(|| self.backing.open(openings == 0)));
             let damaged = |_| Err(redb::Error::Corrupted("it is damaged beyond what can be told".to_owned()));
             *handle = Handle::Open { database: opened.unwrap_or_else(damaged)?, opening: openings + 1 };
         }

@@ -107,7 +107,7 @@ fn inspect_database(path: &Path, report: &mut CheckReport) -> Result<Option<u128
 }
 
 fn look(overlay: Overlay, report: &mut CheckReport) -> Result<Option<u128>, redb::Error> {
-    let database = database::builder().create_with_backend(overlay)?;
+    let database = database::builder(true).create_with_backend(overlay)?;
     let txn = database.begin_read()?;
     let identity = match database::identity_in(&txn) {
         Ok(identity) => identity,

@@ -31,10 +31,7 @@ pub struct Restored {
 /// # Errors
 /// Every [`BackupError`]; a store that was not finished is refused when it is opened.
 pub fn restore(from: &Path, to: &Path, now: WallMs) -> Result<Restored, BackupError> {
-    let manifest = read_manifest(from)?;
-    for file in &manifest.files {
-        compare(&from.join(&file.name), file)?;
-    }
+    let manifest = verify(from)?;
     empty_directory(to)?;
     let marker = to.join(RESTORING);
     std::fs::write(&marker, b"").map_err(writing(&marker))?;
@@ -55,6 +52,18 @@ pub fn restore(from: &Path, to: &Path, now: WallMs) -> Result<Restored, BackupEr
     std::fs::remove_file(&marker).map_err(writing(&marker))?;
     sync_dir(to)?;
     Ok(Restored { epoch: now.0.max(manifest.check.epoch), manifest })
+}
+
+/// Compares every file of a backup with what was written. Blocks on the disk.
+///
+/// # Errors
+/// [`BackupError::NoBackup`], or which file is not as it was.
+pub fn verify(backup: &Path) -> Result<Manifest, BackupError> {
+    let manifest = read_manifest(backup)?;
+    for file in &manifest.files {
+        compare(&backup.join(&file.name), file)?;
+    }
+    Ok(manifest)
 }
 
 /// Reads `backup.json`; its names must stay inside the backup.

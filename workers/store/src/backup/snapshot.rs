@@ -56,6 +56,8 @@ pub(crate) struct Snapshots {
 
 impl Snapshots {
     pub(crate) fn new(store: &Path) -> Self {
+        // Others read it from directories of their own.
+        let store = std::path::absolute(store).unwrap_or_else(|_| store.to_owned());
         Self { root: store.join(SNAPSHOTS), latest: Mutex::new(0) }
     }
 

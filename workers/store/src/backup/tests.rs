@@ -254,6 +254,8 @@ fn a_backup_that_is_not_as_it_was_written_is_not_restored() {
             flipped(&path, byte);
             let outcome = restore(&at("backup"), &at("again"), clock.wall());
             assert!(matches!(outcome, Err(BackupError::Differs { .. })), "{}: {outcome:?}", file.name);
+            let checked = Source::stopped(&at("backup")).unwrap().check();
+            assert!(matches!(checked, Err(BackupError::Differs { .. })), "{}: {checked:?}", file.name);
         }
         std::fs::write(&path, &whole[..whole.len() - 1]).unwrap();
         let outcome = restore(&at("backup"), &at("again"), clock.wall());

@@ -256,19 +256,19 @@ impl SegmentFile for FaultyFile {
 
 /// The database on the same disk, with the same faults.
 impl Backing for FaultyDisk {
-    fn open(&self) -> Result<redb::Database, redb::Error> {
+    fn open(&self, check: bool) -> Result<redb::Database, redb::Error> {
         let backend = |number| FaultyDatabase(FaultyFile { disk: self.clone(), number });
         if !self.state.lock().files.contains_key(&DATABASE) {
             // As a file is: made under another name, synced, and renamed.
             self.state.lock().files.insert(UNFINISHED, Content::default());
-            database::builder().create_with_backend(backend(UNFINISHED))?.close()?;
+            database::builder(check).create_with_backend(backend(UNFINISHED))?.close()?;
             redb::StorageBackend::sync_data(&backend(UNFINISHED))?;
             let mut state = self.state.lock();
             state.operate()?;
             let content = state.files.remove(&UNFINISHED).unwrap();
             state.files.insert(DATABASE, content);
         }
-        Ok(database::builder().create_with_backend(backend(DATABASE))?)
+        Ok(database::builder(check).create_with_backend(backend(DATABASE))?)
     }
 
     fn bytes(&self) -> u64 {
