@@ -18,6 +18,8 @@ pub mod daemon;
 pub mod demo;
 pub mod facts;
 pub mod fleet;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 pub mod logging;
 pub mod paths;
 pub mod seeing;

@@ -73,6 +73,14 @@ pub fn load(files: &[PathBuf], env: &BTreeMap<String, String>) -> Result<Loaded,
     if breaches.is_empty() { assemble(layers, env, &working_dir, base_dir) } else { Err(Breaches(breaches)) }
 }
 
+/// Loads one file's text as if it lay in `dir`, over the defaults.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn load_text(text: &str, dir: &Path) -> Result<Loaded, Breaches> {
+    let source = Arc::new(Source { position: 0, name: "taut.toml".into(), dir: dir.into() });
+    let layer = parse_file(text, &source).map_err(Breaches)?;
+    assemble(vec![layer], &BTreeMap::new(), dir, dir.to_path_buf())
+}
+
 /// The configuration of `taut run --forward URL`: one tenant, `default`, with one route, `default`, to the URL.
 ///
 /// `SLACK_APP_TOKEN` and `SLACK_SIGNING_SECRET` must be in `env`; they stay there, the configuration refers to them.

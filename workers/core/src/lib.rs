@@ -16,6 +16,8 @@ pub mod ack;
 pub mod board;
 pub mod config;
 pub mod envelope;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub mod id;
 pub mod kind;
 pub mod log;

@@ -15,6 +15,8 @@
 
 pub mod allow;
 mod desk;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub mod handler_test;
 mod metrics;
 pub mod pure;

@@ -20,6 +20,8 @@ use taut_core::config::{Deadlines, NetworkConfig, Span, TenantNetwork};
 use taut_vault::ProxyPassword;
 use tokio_rustls::TlsConnector;
 
+#[cfg(feature = "fuzzing")]
+pub(crate) use self::connect::tunnel;
 pub use self::error::{DialError, DialFault, DialerError, Flaw, Step, Whose};
 use self::resolve::Resolver;
 use self::rules::{Proxy, Rules};

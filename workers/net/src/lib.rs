@@ -16,6 +16,8 @@
 
 pub mod clock;
 pub mod dial;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub mod gate;
 pub mod http;
 pub mod retry;

@@ -15,6 +15,8 @@ use http::{HeaderMap, HeaderValue, Method, Uri};
 use taut_core::WallMs;
 use taut_vault::AppToken;
 
+#[cfg(feature = "fuzzing")]
+pub(crate) use self::answer::read as read_answer;
 pub use self::codes::OpenClass;
 pub use self::ticket::{TicketUrl, TicketUrlError};
 use crate::dial::Endpoint;

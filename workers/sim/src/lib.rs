@@ -29,6 +29,8 @@ mod envelope;
 mod error;
 mod faults;
 mod frame;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod handle;
 mod http;
 mod io;

@@ -16,6 +16,8 @@
 //! Deliberately absent: which tenants there are and restarting a line (the root does), what a handler answers
 //! (delivery), how anything is stored (the store), reaching Slack (net).
 
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod handle;
 mod metrics;
 mod pure;

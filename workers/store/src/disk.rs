@@ -276,6 +276,9 @@ fn begin_log(setting: Setting, recovered: &mut recovery::Recovered) -> io::Resul
     let oldest = recovered.index.segments.keys().next().copied().unwrap_or(0);
     let outlook = Outlook { next_seq: recovered.next_seq, oldest };
     let mut tail = Tail::open(setting, outlook, recovered.last_number, recovered.end)?;
+    for number in std::mem::take(&mut recovered.spent) {
+        recovery::retire(tail.storage(), number);
+    }
     tail.begin_group(outlook);
     recovered.expired.sort_by(|(left, _), (right, _)| left.cmp(right));
     put_changes(&mut tail, &recovered.expired)?;

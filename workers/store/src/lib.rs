@@ -29,6 +29,8 @@ mod database;
 mod dead;
 mod disk;
 mod fair;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod hash;
 mod inbox;
 mod index;

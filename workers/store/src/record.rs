@@ -295,6 +295,12 @@ impl KeyItem {
     }
 }
 
+/// Appends a record of any type with any body; its checksums hold.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn put_items(buffer: &mut Vec<u8>, seal: Seal, record_type: u8, tenant: &str, body: &[u8]) {
+    put(buffer, seal, &mut plain_head(record_type), tenant, &[body]);
+}
+
 fn plain_head(record_type: u8) -> [u8; HEAD_BYTES] {
     let mut head = [0; HEAD_BYTES];
     head[16] = record_type;

@@ -94,6 +94,9 @@ pub(crate) struct Recovered {
     pub next_seq: u64,
     /// Highest number of a segment that was ever there.
     pub last_number: u32,
+    /// Segments at the end without any record. Their headers prove how far the log was durable, so they go only once
+    /// the next header says the same.
+    pub spent: Vec<u32>,
     /// Where the log ends; nothing beyond counts.
     pub end: Option<Place>,
     /// What has been applied to the index and must still be logged.
@@ -121,9 +124,9 @@ pub(crate) fn recover(
         let used = builder.read_segment(storage, number, &surveyed);
         kept.insert(number, Segment { file: surveyed.file, used, live: 0 });
     }
-    // Segments at the end without any record have nothing to say that the next header does not say.
+    let mut spent = Vec::new();
     while let Some(entry) = kept.last_entry().filter(|entry| entry.get().used <= HEADER_BYTES as u64) {
-        retire(storage, *entry.key());
+        spent.push(*entry.key());
         entry.remove();
     }
     if let Some((number, last)) = kept.last_key_value() {
@@ -133,7 +136,7 @@ pub(crate) fn recover(
     }
     let end = kept.last_key_value().map(|(number, segment)| Place::new(*number, segment.used));
     builder.settle_bad_ranges(storage, &kept);
-    Ok(builder.finish(kept, survey.last_number, end))
+    Ok(Recovered { spent, ..builder.finish(kept, survey.last_number, end) })
 }
 
 /// Makes durable what was read from the last segment, from the last place that is proven to be.
@@ -168,7 +171,8 @@ fn write_blocks_again(file: &dyn SegmentFile, chunk: &mut [u8], at: u64) -> io::
     Ok(())
 }
 
-fn retire(storage: &dyn Storage, number: u32) {
+/// Takes a segment away that is no longer needed.
+pub(crate) fn retire(storage: &dyn Storage, number: u32) {
     if let Err(error) = storage.retire(number) {
         tracing::warn!(%error, segment = number, "could not remove a segment that is no longer needed");
     }

@@ -11,7 +11,7 @@ use super::{DialFault, Endpoint};
 const HEAD_BYTES_MAX: usize = 8 * 1024;
 
 /// Asks the proxy at the other end of `stream` for a tunnel to `target`.
-pub(super) async fn tunnel<S>(
+pub(crate) async fn tunnel<S>(
     stream: &mut S,
     target: &Endpoint,
     auth: Option<&http::HeaderValue>,

@@ -42,7 +42,7 @@ struct Metadata {
 }
 
 /// Reads an answer. Its content type is not looked at: what is JSON is read as such.
-pub(super) fn read(answer: &HttpAnswer, api_is_tls: bool) -> Result<Opened, OpenError> {
+pub(crate) fn read(answer: &HttpAnswer, api_is_tls: bool) -> Result<Opened, OpenError> {
     if answer.status == 429 {
         return Err(limited("ratelimited", retry_after(&answer.headers)));
     }

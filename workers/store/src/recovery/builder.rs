@@ -206,9 +206,13 @@ impl Builder {
             }
             self.report.torn_bytes += range.to - range.from;
             if let (true, Some(tenant), Some(seq)) = (bad.provisional, &range.tenant, range.seq) {
+                let torn = Place::new(range.segment, range.from);
                 let part = self.part(tenant);
-                part.slots.remove(&seq);
-                part.keys.retain(|item| item.seq != seq);
+                // A whole copy may have been written after the torn one.
+                if part.slots.get(&seq).is_some_and(|slot| slot.place == torn) {
+                    part.slots.remove(&seq);
+                    part.keys.retain(|item| item.seq != seq);
+                }
             }
             if let Some(segment) = kept.get(&range.segment) {
                 self.fill(&range, &*segment.file);
@@ -264,7 +268,15 @@ impl Builder {
         self.report.expired_requests = expired.len() as u64;
         self.report.entries = index.tenants.values().map(|part| part.envelopes).sum();
         self.report.keys = index.tenants.values().map(|part| part.keys.len() as u64).sum();
-        Recovered { index, next_seq: self.next_seq, last_number, end, expired, report: self.report }
+        Recovered {
+            index,
+            next_seq: self.next_seq,
+            last_number,
+            spent: Vec::new(),
+            end,
+            expired,
+            report: self.report,
+        }
     }
 
     fn saw(&mut self, seq: Seq) {
