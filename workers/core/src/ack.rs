@@ -11,16 +11,24 @@ pub const ACK_BYTES_MAX: usize = 20_000;
 /// The caller keeps it within [`ACK_BYTES_MAX`].
 pub fn ack_frame(envelope_id: &str, payload: Option<&str>) -> String {
     let payload_bytes = payload.map_or(0, |payload| payload.len() + 11);
-    let mut frame = String::with_capacity(envelope_id.len() + payload_bytes + 20);
-    frame.push_str(r#"{"envelope_id":"#);
-    push_json_string(&mut frame, envelope_id);
-    if let Some(payload) = payload {
-        frame.push_str(r#","payload":"#);
-        frame.push_str(payload);
-    }
-    frame.push('}');
+    let mut frame = String::with_capacity(envelope_id.len() + payload_bytes + BARE_BYTES);
+    push_ack(&mut frame, envelope_id, payload);
     frame
 }
+
+/// Appends the same frame to `out`, so that the acks of a batch share one piece of memory.
+pub fn push_ack(out: &mut String, envelope_id: &str, payload: Option<&str>) {
+    out.push_str(r#"{"envelope_id":"#);
+    push_json_string(out, envelope_id);
+    if let Some(payload) = payload {
+        out.push_str(r#","payload":"#);
+        out.push_str(payload);
+    }
+    out.push('}');
+}
+
+/// Bytes of an ack besides envelope id and payload.
+pub const BARE_BYTES: usize = r#"{"envelope_id":""}"#.len();
 
 /// Whether the whole ack frame with this payload (JSON text) stays within [`ACK_BYTES_MAX`].
 pub fn ack_fits(envelope_id: &str, payload: &str) -> bool {

@@ -28,9 +28,9 @@ pub mod route;
 pub mod state;
 pub mod time;
 
-pub use ack::{ACK_BYTES_MAX, ack_fits, ack_frame};
+pub use ack::{ACK_BYTES_MAX, ack_fits, ack_frame, push_ack};
 pub use board::{Board, Counters};
-pub use envelope::{Envelope, Facts, Frame, FrameError};
+pub use envelope::{Arrival, Envelope, Facts, Frame, FrameError, Incoming};
 pub use id::{AppId, DedupKey, Epoch, RouteName, Seq, TenantId};
 pub use kind::Kind;
 pub use route::RouteBits;

@@ -1,7 +1,7 @@
 //! Which deliveries must wait for each other: one table, used at intake (keys are stored) and by delivery.
 
 use serde::{Deserialize, Serialize};
-use xxhash_rust::xxh3::Xxh3Default;
+use xxhash_rust::xxh3::{Xxh3Default, xxh3_64};
 
 use crate::Facts;
 
@@ -58,11 +58,45 @@ impl OrderKeys {
     }
 }
 
+/// Hashes the parts, each with a NUL behind it.
 fn hash(parts: &[&str]) -> u64 {
+    // Slack's ids are short: hashed in one go from the stack, four times quicker than piece by piece.
+    let mut text = [0; 128];
+    let mut end = 0;
+    for part in parts {
+        let Some(room) = text.get_mut(end..end + part.len() + 1) else { return hash_long(parts) };
+        room[..part.len()].copy_from_slice(part.as_bytes());
+        end += room.len();
+    }
+    xxh3_64(&text[..end])
+}
+
+fn hash_long(parts: &[&str]) -> u64 {
     let mut hasher = Xxh3Default::new();
     for part in parts {
         hasher.update(part.as_bytes());
         hasher.update(&[0]);
     }
     hasher.digest()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn keys_are_the_same_in_every_version() {
+        // They are stored: another value would break the order of what a former version stored.
+        assert_eq!(hash(&["channel", "T1", "C1"]), 2_214_808_406_459_947_211);
+    }
+
+    proptest! {
+        #[test]
+        fn short_and_long_parts_are_hashed_alike(parts in prop::collection::vec("[A-Z0-9é]{0,60}", 0..4)) {
+            let parts: Vec<_> = parts.iter().map(String::as_str).collect();
+            prop_assert_eq!(hash(&parts), hash_long(&parts));
+        }
+    }
 }

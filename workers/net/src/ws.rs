@@ -1,5 +1,6 @@
 //! WebSocket: the upgrade, and frames in and out.
 
+mod text;
 mod upgrade;
 
 use std::future::poll_fn;
@@ -14,6 +15,7 @@ use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
 use crate::dial::Stream;
 
+pub use self::text::Text;
 pub use self::upgrade::{UpgradeError, connect};
 
 /// Read from the kernel at once, in bytes; held by every socket for good, so small.
@@ -54,8 +56,8 @@ impl WsLimits {
 /// What a socket brings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WsEvent {
-    /// A text message; checked to be UTF-8, not copied.
-    Text(Bytes),
+    /// A text message.
+    Text(Text),
     /// A binary message of so many bytes, dropped.
     Binary(usize),
     /// A ping; it has been answered.
@@ -116,10 +118,10 @@ impl WebSocket {
     ///
     /// # Errors
     /// [`WsError`]; the socket is then of no more use.
-    pub async fn send_all(&mut self, frames: impl Iterator<Item = String>) -> Result<(), WsError> {
+    pub async fn send_all(&mut self, frames: impl Iterator<Item = Text>) -> Result<(), WsError> {
         within(self.write_max, async {
             for frame in frames {
-                self.inner.feed(Message::text(frame)).await?;
+                self.inner.feed(Message::Text(frame.into())).await?;
             }
             self.inner.flush().await
         })

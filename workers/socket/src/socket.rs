@@ -18,8 +18,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use taut_core::{AppId, Envelope, Moment};
-use taut_net::ws::{WebSocket, WsEvent};
+use taut_core::{AppId, Moment};
+use taut_net::ws::{Text, WebSocket, WsEvent};
 use taut_vault::AppToken;
 use tokio::sync::mpsc;
 use tracing::debug;
@@ -164,7 +164,7 @@ struct Socket {
     /// Envelopes taken before hello.
     before_hello: u32,
     /// Those of them that wait for hello to say whose they are, with when they were read.
-    held: Vec<(Moment, Envelope)>,
+    held: Vec<(Moment, Text)>,
     envelope_seen: bool,
     unreadable: Pace,
     foreign: Pace,
@@ -285,7 +285,7 @@ impl Socket {
             self.hand_over(acks).await;
             return None;
         }
-        let frames: Vec<_> = acks.iter().map(Ack::frame).collect();
+        let frames: Vec<_> = acks.iter().map(|ack| ack.frame.clone()).collect();
         match ws.send_all(frames.into_iter()).await {
             Ok(()) => {
                 ack::written(&self.shared, acks);

@@ -91,6 +91,14 @@ impl Plan {
         self.items.len() >= GROUP_ENTRIES_MAX || self.frame_bytes >= GROUP_BYTES_MAX
     }
 
+    /// A plan with memory for so many entries.
+    pub(crate) fn with_room(entries: usize) -> Self {
+        let mut plan = Self::default();
+        plan.items.reserve(entries);
+        plan.pending.reserve(entries);
+        plan
+    }
+
     /// Offers one entry; takes a seq from `next_seq` if it goes into the group.
     pub(crate) fn offer(
         &mut self,
@@ -237,8 +245,8 @@ pub(crate) fn dead_letter_bytes(slot: &Slot) -> u64 {
 }
 
 /// What the tenant's limits leave for this entry: a share of them is for requests alone.
-fn limits_for(index: &mut Index, entry: &NewEntry) -> (u64, u64) {
-    let limits = index.tenant_mut(&entry.tenant).limits();
+fn limits_for(part: &Tenant, entry: &NewEntry) -> (u64, u64) {
+    let limits = part.limits();
     let share =
         if entry.answering.is_empty() { u64::from(limits.request_reserve_percent.min(100)) } else { 0 };
     let without_reserve = |max: u64| max - max / 100 * share - max % 100 * share / 100;
@@ -247,14 +255,14 @@ fn limits_for(index: &mut Index, entry: &NewEntry) -> (u64, u64) {
 
 fn limit_passed(index: &mut Index, entry: &NewEntry) -> Option<FullReason> {
     let bytes = entry.frame.len() as u64;
-    let (envelopes_max, bytes_max) = limits_for(index, entry);
-    let total = index.total_planned + bytes;
+    let (total, total_max) = (index.total_planned + bytes, index.total_bytes_max);
     let part = index.tenant_mut(&entry.tenant);
+    let (envelopes_max, bytes_max) = limits_for(part, entry);
     if part.envelopes_planned() + 1 > envelopes_max {
         Some(FullReason::Envelopes)
     } else if part.bytes_planned() + bytes > bytes_max {
         Some(FullReason::Bytes)
-    } else if total > index.total_bytes_max {
+    } else if total > total_max {
         Some(FullReason::Total)
     } else {
         None
@@ -263,7 +271,7 @@ fn limit_passed(index: &mut Index, entry: &NewEntry) -> Option<FullReason> {
 
 fn can_never_fit(index: &mut Index, entry: &NewEntry, limit: FullReason) -> bool {
     let bytes = entry.frame.len() as u64;
-    let (envelopes_max, bytes_max) = limits_for(index, entry);
+    let (envelopes_max, bytes_max) = limits_for(index.tenant_mut(&entry.tenant), entry);
     match limit {
         FullReason::Envelopes => envelopes_max == 0,
         FullReason::Bytes => bytes > bytes_max,

@@ -19,8 +19,9 @@ const WAITING_BYTES_MAX: usize = 64 << 20;
 const WAITING_ENTRIES_MAX: usize = 262_144;
 /// What of both one tenant may take up alone, so that there is room for the others: a quarter.
 const SHARE: usize = 4;
-/// How long changes alone wait for company: a lost commit costs a redelivery, no promise.
-const COMPANY: Duration = Duration::from_millis(4);
+/// How long changes alone wait for company: a lost commit costs a redelivery, no promise, and a sync of its own for
+/// each costs more than its delivery.
+const COMPANY: Duration = Duration::from_millis(20);
 /// How often the writer looks after itself when nothing comes.
 const TICK: Duration = Duration::from_secs(10);
 
@@ -119,6 +120,8 @@ struct Waiting {
     buried: Option<Buried>,
     urgent: bool,
     closing: bool,
+    /// The writer sleeps until it is woken; otherwise it works, or looks again within [`COMPANY`].
+    asleep: bool,
 }
 
 impl Waiting {
@@ -192,9 +195,8 @@ impl Inbox {
         if waiting.closing {
             return;
         }
-        let first = waiting.changes.is_empty();
         waiting.urgent |= job.urgent;
-        let wake = first || job.urgent;
+        let wake = waiting.asleep || job.urgent;
         waiting.changes.push(job);
         drop(waiting);
         if wake {
@@ -221,18 +223,26 @@ impl Inbox {
 
     /// Waits for work and takes it: all changes, and of the appends as many as a group has room for, each tenant its
     /// fair part. With `pressing` work of its own the writer does not wait; while it is `burying` it does not close.
+    ///
+    /// Deliveries follow appends, so their commits come soon after a group: the writer looks again by itself before it
+    /// sleeps, and a lone commit wakes nobody.
     pub(crate) fn take(&self, queue: &mut VecDeque<AppendJob>, pressing: bool, burying: bool) -> Work {
         let mut waiting = self.waiting.lock();
         let empty = |waiting: &Waiting| waiting.appends.is_empty() && waiting.changes.is_empty();
         let closing = |waiting: &Waiting| waiting.closing && !burying;
         let nothing = |waiting: &mut Waiting| empty(waiting) && waiting.buried.is_none() && !closing(waiting);
+        let none_hurries = |waiting: &mut Waiting| {
+            waiting.appends.is_empty() && waiting.buried.is_none() && !waiting.urgent && !waiting.closing
+        };
         if !pressing {
-            self.came.wait_while_for(&mut waiting, nothing, TICK);
-            let changes_alone = |waiting: &mut Waiting| {
-                waiting.appends.is_empty() && waiting.buried.is_none() && !waiting.urgent && !waiting.closing
-            };
-            if !waiting.changes.is_empty() {
-                self.came.wait_while_for(&mut waiting, changes_alone, COMPANY);
+            self.came.wait_while_for(&mut waiting, none_hurries, COMPANY);
+            if nothing(&mut waiting) {
+                waiting.asleep = true;
+                self.came.wait_while_for(&mut waiting, nothing, TICK);
+                waiting.asleep = false;
+                if !waiting.changes.is_empty() {
+                    self.came.wait_while_for(&mut waiting, none_hurries, COMPANY);
+                }
             }
         }
         if nothing(&mut waiting) {

@@ -131,7 +131,8 @@ impl Writer {
     fn admit(&mut self, changes: Vec<ChangeJob>) -> Group {
         let now = self.shared.clock.wall();
         let mut situation = Situation { now, dead_letter_room: self.dead_letters.room() };
-        let mut plan = Plan::default();
+        let waiting: usize = self.state.queue.iter().map(|job| job.entries.len()).sum();
+        let mut plan = Plan::with_room(waiting.min(GROUP_ENTRIES_MAX));
         let mut jobs = Vec::new();
         let mut index = self.shared.index.lock();
         'jobs: while let Some(mut job) = self.state.queue.pop_front() {

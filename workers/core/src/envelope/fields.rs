@@ -1,291 +1,235 @@
-//! The fields of a JSON object as slices of its text: nothing is built, nothing is decoded that nobody asks for.
-//!
-//! Every envelope passes here, so this is the intake's largest cost. What counts as JSON is what `serde_json` takes
-//! (RFC 8259, any depth); the tests compare the two.
+//! The fields of a JSON object where they stand in its text, found in one pass over all of it.
 
 use std::borrow::Cow;
 
-/// Declares a struct with one raw value for each named field, and how to read it from an object's text. In brackets
-/// stands a field whose own fields are read in the same pass, if its value is an object.
-macro_rules! raw_fields {
+use super::skip;
+
+/// Declares a struct with the value of each named field, and how to find them in an object's text. In brackets stands
+/// a field whose own fields are found in the same pass, if its value is an object.
+macro_rules! fields {
     (struct $name:ident {
         $($field:ident = $key:literal,)*
-        $([$outer:ident = $outer_key:literal, $inner:ident: $Inner:ident])?
+        $([$object:ident = $object_key:literal: $Inner:ident])?
     }) => {
-        #[derive(Debug, Default)]
-        struct $name<'a> {
-            $($field: Option<&'a str>,)*
-            $($outer: Option<&'a str>, $inner: $Inner<'a>,)?
+        #[derive(Debug, Clone, Default)]
+        pub(in crate::envelope) struct $name<'a> {
+            $(pub(in crate::envelope) $field: $crate::envelope::fields::Value<'a>,)*
+            $(pub(in crate::envelope) $object: $crate::envelope::fields::Object<'a, $Inner<'a>>,)?
         }
 
         impl<'a> $crate::envelope::fields::Fields<'a> for $name<'a> {
-            fn scan(scan: &mut $crate::envelope::fields::Scan<'a>) -> Option<(Self, bool)> {
-                let mut raw = Self::default();
-                let mut once = true;
-                scan.object(|scan, key| {
-                    match key {
-                        $($key => once &= raw.$field.replace(scan.raw()?).is_none(),)*
-                        $($outer_key => {
-                            let (value, inner) = scan.raw_and::<$Inner<'a>>()?;
-                            once &= raw.$outer.replace(value).is_none();
-                            raw.$inner = inner;
-                        })?
-                        _ => scan.value()?,
-                    }
-                    Some(())
-                })?;
-                $(raw.$field = raw.$field.filter(|value| *value != "null");)*
-                $(raw.$outer = raw.$outer.filter(|value| *value != "null");)?
-                Some((raw, once))
+            fn take(&mut self, scan: &mut $crate::envelope::fields::Scan<'a>, key: &[u8]) -> Option<()> {
+                match key {
+                    $($key => self.$field = scan.value()?,)*
+                    $($object_key => scan.value_and(&mut self.$object)?,)?
+                    _ => scan.skip()?,
+                }
+                Some(())
             }
         }
     };
 }
-pub(super) use raw_fields;
+pub(super) use fields;
 
-/// Some of an object's fields, as raw values; `null` counts as absent.
+/// Some of an object's fields.
 pub(super) trait Fields<'a>: Default {
-    /// Moves over the object at this place: its fields, and whether it has each of them
-    /// at most once. `None` if there is none.
-    fn scan(scan: &mut Scan<'a>) -> Option<(Self, bool)>;
+    /// Moves over the value of this key, and keeps it if it is one of these fields.
+    fn take(&mut self, scan: &mut Scan<'a>, key: &[u8]) -> Option<()>;
 
-    /// The fields of a text; `None` unless it is one JSON object that has each of them at most once.
+    /// The fields of a text; `None` unless it is one JSON object.
     fn read(text: &'a str) -> Option<Self> {
+        let mut fields = Self::default();
         let mut scan = Scan::new(text);
-        let (fields, once) = Self::scan(&mut scan)?;
+        scan.object(|scan, key| fields.take(scan, key))?;
         scan.end()?;
-        once.then_some(fields)
+        Some(fields)
     }
+}
+
+/// A field's value. Of a field that occurs twice the last counts, as with the JSON parsers that handlers use.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Value<'a> {
+    /// Not there, or `null`.
+    #[default]
+    Absent,
+    /// A string without escapes, without its quotes.
+    Plain(&'a str),
+    /// Anything else, as it is written.
+    Raw(&'a str),
+}
+
+impl<'a> Value<'a> {
+    pub(super) const fn is_absent(self) -> bool {
+        matches!(self, Self::Absent)
+    }
+
+    /// A string's text, decoded.
+    pub(super) fn text(self) -> Option<Cow<'a, str>> {
+        match self {
+            Self::Plain(text) => Some(Cow::Borrowed(text)),
+            Self::Raw(raw) if raw.starts_with('"') => serde_json::from_str(raw).ok().map(Cow::Owned),
+            Self::Raw(_) | Self::Absent => None,
+        }
+    }
+
+    /// A whole number's value.
+    pub(super) fn number(self) -> Option<u64> {
+        match self {
+            Self::Raw(raw) => raw.parse().ok(),
+            Self::Plain(_) | Self::Absent => None,
+        }
+    }
+
+    /// What is no string, as it is written.
+    pub(super) fn raw(self) -> Option<&'a str> {
+        match self {
+            Self::Raw(raw) if !raw.starts_with('"') => Some(raw),
+            Self::Raw(_) | Self::Plain(_) | Self::Absent => None,
+        }
+    }
+
+    /// An object's fields.
+    pub(super) fn object<F: Fields<'a>>(self) -> Option<F> {
+        self.raw().filter(|raw| raw.starts_with('{')).and_then(F::read)
+    }
+}
+
+/// A value with its fields.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Object<'a, F> {
+    /// The value as it is written, whatever it is; `None` where it is not there, or `null`.
+    pub(super) written: Option<&'a str>,
+    /// Its fields, if it is an object.
+    pub(super) fields: F,
 }
 
 /// A place in a JSON text.
 pub(super) struct Scan<'a> {
     text: &'a str,
-    bytes: &'a [u8],
     at: usize,
-    /// The closing bytes of the arrays and objects around this place; at most as many as the text has bytes.
-    open: Vec<u8>,
 }
 
 impl<'a> Scan<'a> {
     pub(super) fn new(text: &'a str) -> Self {
-        let mut scan = Self { text, bytes: text.as_bytes(), at: 0, open: Vec::new() };
-        scan.space();
-        scan
+        Self { text, at: skip::token(text.as_bytes(), 0).1 }
     }
 
     /// Whether nothing but space is left.
     pub(super) fn end(&mut self) -> Option<()> {
-        self.space();
-        (self.at == self.bytes.len()).then_some(())
+        self.token();
+        (self.at == self.text.len()).then_some(())
     }
 
-    /// Hands over each field of the object at this place: its key, with the place before its value, which `field` has to
-    /// move over. `None` unless it is an object.
-    pub(super) fn object(&mut self, mut field: impl FnMut(&mut Self, &str) -> Option<()>) -> Option<()> {
-        self.take(b'{')?;
-        self.space();
-        if self.take(b'}').is_some() {
+    /// Hands over each field of the object at this place: its key, with the place before its value, which `field` has
+    /// to move over. `None` unless it is an object.
+    pub(super) fn object(&mut self, mut field: impl FnMut(&mut Self, &[u8]) -> Option<()>) -> Option<()> {
+        if self.byte() != b'{' {
+            return None;
+        }
+        if self.token_behind() == b'}' {
+            self.at += 1;
             return Some(());
         }
         loop {
-            let key = self.key()?;
-            self.space();
-            field(self, &key)?;
-            self.space();
-            if self.take(b',').is_none() {
-                return self.take(b'}');
+            let decoded;
+            let key = if let Some(plain) = self.plain_string() {
+                plain.as_bytes()
+            } else {
+                decoded = self.escaped_string()?;
+                decoded.as_bytes()
+            };
+            if self.token() != b':' {
+                return None;
             }
-            self.space();
-        }
-    }
-
-    /// Moves over one value; its text.
-    pub(super) fn raw(&mut self) -> Option<&'a str> {
-        let start = self.at;
-        self.value()?;
-        self.text.get(start..self.at)
-    }
-
-    /// Moves over one value; its text, and its fields if it is an object that has each of them at most once.
-    pub(super) fn raw_and<F: Fields<'a>>(&mut self) -> Option<(&'a str, F)> {
-        let start = self.at;
-        let fields = if self.peek() == b'{' {
-            let (fields, once) = F::scan(self)?;
-            once.then_some(fields)
-        } else {
-            self.value()?;
-            None
-        };
-        Some((self.text.get(start..self.at)?, fields.unwrap_or_default()))
-    }
-
-    /// The byte at this place; NUL, which no JSON has outside of strings, at the end.
-    fn peek(&self) -> u8 {
-        self.bytes.get(self.at).copied().unwrap_or(0)
-    }
-
-    fn take(&mut self, byte: u8) -> Option<()> {
-        (self.peek() == byte).then(|| self.at += 1)
-    }
-
-    fn space(&mut self) {
-        while matches!(self.peek(), b' ' | b'\n' | b'\r' | b'\t') {
-            self.at += 1;
-        }
-    }
-
-    /// A key and its colon.
-    fn key(&mut self) -> Option<Cow<'a, str>> {
-        let quoted = self.at;
-        self.string()?;
-        let key = self.text.get(quoted + 1..self.at - 1)?;
-        let key = if key.contains('\\') {
-            Cow::Owned(serde_json::from_str(self.text.get(quoted..self.at)?).ok()?)
-        } else {
-            Cow::Borrowed(key)
-        };
-        self.space();
-        self.take(b':')?;
-        Some(key)
-    }
-
-    /// One value. A loop, not a recursion: depth costs memory of the heap, a byte a level.
-    pub(super) fn value(&mut self) -> Option<()> {
-        loop {
-            self.space();
-            match self.peek() {
-                b'"' => self.string()?,
-                b'{' => {
-                    self.at += 1;
-                    self.space();
-                    if self.take(b'}').is_none() {
-                        self.open.push(b'}');
-                        self.skip_key()?;
-                        continue;
-                    }
-                }
-                b'[' => {
-                    self.at += 1;
-                    self.space();
-                    if self.take(b']').is_none() {
-                        self.open.push(b']');
-                        continue;
-                    }
-                }
-                b't' => self.word(b"true")?,
-                b'f' => self.word(b"false")?,
-                b'n' => self.word(b"null")?,
-                _ => self.number()?,
-            }
-            if self.close()? {
-                return Some(());
-            }
-        }
-    }
-
-    /// Behind a value: closes what ends here. Whether that was all; otherwise the next value follows.
-    fn close(&mut self) -> Option<bool> {
-        while let Some(&closing) = self.open.last() {
-            self.space();
-            if self.take(b',').is_some() {
-                if closing == b'}' {
-                    self.space();
-                    self.skip_key()?;
-                }
-                return Some(false);
-            }
-            self.take(closing)?;
-            self.open.pop();
-        }
-        Some(true)
-    }
-
-    fn skip_key(&mut self) -> Option<()> {
-        self.string()?;
-        self.space();
-        self.take(b':')
-    }
-
-    fn word(&mut self, word: &[u8]) -> Option<()> {
-        self.bytes.get(self.at..)?.starts_with(word).then(|| self.at += word.len())
-    }
-
-    fn number(&mut self) -> Option<()> {
-        let _sign = self.take(b'-');
-        match self.peek() {
-            b'0' => self.at += 1,
-            _ => self.digits()?,
-        }
-        if self.take(b'.').is_some() {
-            self.digits()?;
-        }
-        if matches!(self.peek(), b'e' | b'E') {
-            self.at += 1;
-            if matches!(self.peek(), b'+' | b'-') {
-                self.at += 1;
-            }
-            self.digits()?;
-        }
-        Some(())
-    }
-
-    fn digits(&mut self) -> Option<()> {
-        let start = self.at;
-        while self.peek().is_ascii_digit() {
-            self.at += 1;
-        }
-        (self.at > start).then_some(())
-    }
-
-    /// A string with its quotes.
-    fn string(&mut self) -> Option<()> {
-        self.take(b'"')?;
-        loop {
-            self.plain();
-            match self.peek() {
-                b'"' => {
+            self.token_behind();
+            field(self, key)?;
+            match self.token() {
+                b',' => self.token_behind(),
+                b'}' => {
                     self.at += 1;
                     return Some(());
                 }
-                b'\\' => self.escape()?,
                 _ => return None,
-            }
+            };
         }
     }
 
-    /// Moves to the next quote, backslash or control character, or to the end; eight bytes at a time.
-    fn plain(&mut self) {
-        const ONES: u64 = u64::MAX / 0xff;
-        const HIGH: u64 = ONES << 7;
-        while let Some(&eight) = self.bytes.get(self.at..).and_then(|rest| rest.first_chunk::<8>()) {
-            let word = u64::from_le_bytes(eight);
-            // The high bit of each byte below the limit. Borrowing spoils only bytes behind the first such one.
-            let below = |word: u64, limit: u8| word.wrapping_sub(ONES * u64::from(limit)) & !word & HIGH;
-            let quotes = below(word ^ (ONES * u64::from(b'"')), 1);
-            let backslashes = below(word ^ (ONES * u64::from(b'\\')), 1);
-            let found = quotes | backslashes | below(word, b' ');
-            if found != 0 {
-                self.at += found.trailing_zeros() as usize / 8;
-                return;
-            }
-            self.at += 8;
-        }
-        while self.bytes.get(self.at).is_some_and(|byte| !matches!(byte, b'"' | b'\\' | 0..b' ')) {
-            self.at += 1;
-        }
-    }
-
-    fn escape(&mut self) -> Option<()> {
-        match self.bytes.get(self.at + 1)? {
-            b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => self.at += 2,
-            b'u' => {
-                let digits = self.bytes.get(self.at + 2..self.at + 6)?;
-                digits.iter().all(u8::is_ascii_hexdigit).then(|| self.at += 6)?;
-            }
-            _ => return None,
-        }
+    /// Moves over one value.
+    pub(super) fn skip(&mut self) -> Option<()> {
+        self.at = skip::value(self.text.as_bytes(), self.at)?;
         Some(())
+    }
+
+    /// Moves over one value and gives it.
+    pub(super) fn value(&mut self) -> Option<Value<'a>> {
+        if let Some(plain) = self.plain_string() {
+            return Some(Value::Plain(plain));
+        }
+        let start = self.at;
+        self.skip()?;
+        let raw = self.since(start)?;
+        Some(if raw == "null" { Value::Absent } else { Value::Raw(raw) })
+    }
+
+    /// Moves over one value and keeps it, with its fields if it is an object.
+    pub(super) fn value_and<F: Fields<'a>>(&mut self, object: &mut Object<'a, F>) -> Option<()> {
+        if object.written.is_some() {
+            *object = Object::default();
+        }
+        let start = self.at;
+        if self.byte() == b'{' {
+            self.object(|scan, key| object.fields.take(scan, key))?;
+        } else {
+            self.skip()?;
+        }
+        object.written = Some(self.since(start)?).filter(|written| *written != "null");
+        Some(())
+    }
+
+    fn since(&self, start: usize) -> Option<&'a str> {
+        self.text.get(start..self.at)
+    }
+
+    /// Moves over a string without escapes, if one stands here; its text.
+    #[inline]
+    fn plain_string(&mut self) -> Option<&'a str> {
+        let (bytes, start) = (self.text.as_bytes(), self.at + 1);
+        if self.byte() != b'"' {
+            return None;
+        }
+        let end = skip::plain(bytes, start);
+        if skip::byte(bytes, end) != b'"' {
+            return None;
+        }
+        self.at = end + 1;
+        self.text.get(start..end)
+    }
+
+    #[cold]
+    fn escaped_string(&mut self) -> Option<String> {
+        let start = self.at;
+        if self.byte() != b'"' {
+            return None;
+        }
+        self.at = skip::string(self.text.as_bytes(), start + 1)?;
+        serde_json::from_str(self.since(start)?).ok()
+    }
+
+    fn byte(&self) -> u8 {
+        skip::byte(self.text.as_bytes(), self.at)
+    }
+
+    /// Over white space, to the byte that is then at this place.
+    fn token(&mut self) -> u8 {
+        let (byte, at) = skip::token(self.text.as_bytes(), self.at);
+        self.at = at;
+        byte
+    }
+
+    /// Over one byte and the white space behind it.
+    fn token_behind(&mut self) -> u8 {
+        self.at += 1;
+        self.token()
     }
 }
 

@@ -134,3 +134,5 @@ proptest! {
         prop_assert_eq!(envelope.payload_text(), payload);
     }
 }
+
+mod oracle;

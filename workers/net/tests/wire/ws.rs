@@ -65,7 +65,7 @@ async fn text_comes_out_as_bytes_and_pings_are_answered() {
     assert_eq!(socket.next().await, WsEvent::Ping);
     // The pong has gone out with the ping, before anything else is read.
     assert_eq!(told.recv().await, Some(Message::Pong(Bytes::from_static(b"Ping from applink-1"))));
-    assert_eq!(socket.next().await, WsEvent::Text(Bytes::from_static(b"{\"type\":\"hello\"}")));
+    assert_eq!(socket.next().await, WsEvent::Text("{\"type\":\"hello\"}".into()));
     assert_eq!(socket.next().await, WsEvent::Binary(3));
 }
 
@@ -80,10 +80,10 @@ async fn what_has_arrived_is_taken_without_waiting() {
     })
     .await;
     let mut socket = open(&server).await;
-    assert_eq!(socket.next().await, WsEvent::Text(Bytes::from_static(b"0")));
+    assert_eq!(socket.next().await, WsEvent::Text("0".into()));
     // One flush, one segment: the rest lies in the buffer.
-    assert_eq!(socket.try_next(), Some(WsEvent::Text(Bytes::from_static(b"1"))));
-    assert_eq!(socket.try_next(), Some(WsEvent::Text(Bytes::from_static(b"2"))));
+    assert_eq!(socket.try_next(), Some(WsEvent::Text("1".into())));
+    assert_eq!(socket.try_next(), Some(WsEvent::Text("2".into())));
     assert_eq!(socket.try_next(), None);
 }
 
@@ -101,7 +101,10 @@ async fn try_next_leaves_no_waiter_behind() {
 async fn frames_go_out_one_for_each_text_in_order() {
     let (server, mut told) = slack(|socket| async move { socket }).await;
     let mut socket = open(&server).await;
-    socket.send_all((0..100).map(|number| format!("{{\"envelope_id\":\"{number}\"}}"))).await.expect("sent");
+    socket
+        .send_all((0..100).map(|number| format!("{{\"envelope_id\":\"{number}\"}}").into()))
+        .await
+        .expect("sent");
     for number in 0..100 {
         let wanted = Message::text(format!("{{\"envelope_id\":\"{number}\"}}"));
         assert_eq!(told.recv().await, Some(wanted));
@@ -117,7 +120,7 @@ async fn frame_beyond_the_limit_is_not_read_and_can_be_closed_with_1009() {
     })
     .await;
     let mut socket = open(&server).await;
-    assert!(matches!(socket.next().await, WsEvent::Text(text) if text.len() == 1000));
+    assert!(matches!(socket.next().await, WsEvent::Text(text) if text.as_str().len() == 1000));
     assert_eq!(socket.next().await, WsEvent::TooLarge);
     socket.close(1009).await.expect("sent");
     let Some(Message::Close(Some(frame))) = told.recv().await else { panic!("no close frame") };
@@ -140,7 +143,7 @@ async fn fragments_are_joined_up_to_the_limit() {
     })
     .await;
     let mut socket = open(&server).await;
-    assert!(matches!(socket.next().await, WsEvent::Text(text) if text.len() == 300));
+    assert!(matches!(socket.next().await, WsEvent::Text(text) if text.as_str().len() == 300));
     assert_eq!(socket.next().await, WsEvent::TooLarge);
 }
 
@@ -172,9 +175,9 @@ async fn what_the_peer_sent_before_it_saw_our_close_still_arrives() {
     while !matches!(seen.last(), Some(WsEvent::Failed(_))) {
         seen.push(socket.next().await);
     }
-    assert!(seen.contains(&WsEvent::Text(Bytes::from_static(b"late"))), "{seen:?}");
+    assert!(seen.contains(&WsEvent::Text("late".into())), "{seen:?}");
     assert!(seen.contains(&WsEvent::Closed { code: Some(1000) }), "{seen:?}");
-    assert!(matches!(socket.send_all(["x".to_owned()].into_iter()).await, Err(WsError::Closed { .. })));
+    assert!(matches!(socket.send_all(["x".into()].into_iter()).await, Err(WsError::Closed { .. })));
 }
 
 #[tokio::test]
@@ -228,7 +231,7 @@ async fn peer_that_reads_nothing_meets_the_write_deadline() {
     let write = Duration::from_millis(100);
     let mut socket =
         connect(&dialer(), &ticket(&server), WsLimits { write, ..LIMITS }).await.expect("a socket");
-    let stalled = socket.send_all(std::iter::repeat_n("x".repeat(20_000), 1000)).await;
+    let stalled = socket.send_all(std::iter::repeat_n("x".repeat(20_000).into(), 1000)).await;
     assert_eq!(stalled, Err(WsError::Stalled { waited: write }));
 }
 
@@ -284,7 +287,7 @@ async fn socket_over_tls_works_and_an_unknown_ca_does_not() {
     let url =
         TicketUrl::parse(&format!("wss://localhost:{}/?ticket=t1", server.at.port()), true).expect("a URL");
     let mut socket = connect(&ca.dialer(), &url, LIMITS).await.expect("a socket");
-    assert_eq!(socket.next().await, WsEvent::Text(Bytes::from_static(b"hello")));
+    assert_eq!(socket.next().await, WsEvent::Text("hello".into()));
     let error = connect(&dialer(), &url, LIMITS).await.expect_err("untrusted");
     assert!(matches!(error, UpgradeError::Dial(ref dial) if dial.step == Step::Tls), "{error}");
 }
@@ -299,7 +302,7 @@ async fn socket_and_call_go_through_the_proxy() {
     })
     .await;
     let mut socket = connect(&dialer, &ticket(&server), LIMITS).await.expect("a socket");
-    assert_eq!(socket.next().await, WsEvent::Text(Bytes::from_static(b"hello")));
+    assert_eq!(socket.next().await, WsEvent::Text("hello".into()));
 
     let plain = Server::saying("HTTP/1.1 500 X\r\nContent-Length: 0\r\n\r\n").await;
     let http = HttpClient::new(dialer, Way::Outside, HttpLimits::default());

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use taut_core::{Kind, Moment, ack_fits, ack_frame};
+use taut_core::{Kind, Moment};
+use taut_net::ws::Text;
 use tracing::debug;
 
 use super::ACK_DEADLINE;
@@ -33,27 +34,16 @@ impl Drop for Settle {
 
 /// An ack that is owed: its envelope is stored, or its handler has answered.
 pub(crate) struct Ack {
-    pub(crate) envelope_id: String,
+    /// The frame to write.
+    pub(crate) frame: Text,
     pub(crate) kind: Kind,
     /// When the envelope was read.
     pub(crate) received: Moment,
-    /// JSON text, for requests.
-    pub(crate) payload: Option<String>,
     /// Set for requests.
     pub(crate) settle: Option<Settle>,
 }
 
 impl Ack {
-    /// The frame to write.
-    pub(crate) fn frame(&self) -> String {
-        ack_frame(&self.envelope_id, self.payload.as_deref())
-    }
-
-    /// Whether Slack takes a frame of this size.
-    pub(crate) fn fits(&self) -> bool {
-        self.payload.as_deref().is_none_or(|payload| ack_fits(&self.envelope_id, payload))
-    }
-
     /// It will not be written. An event comes again from Slack and is known then; a request is cut.
     pub(crate) fn cut(self, shared: &Shared, why: &'static str) {
         let waited = shared.clock.now().since(self.received);
@@ -67,26 +57,38 @@ impl Ack {
 /// These acks have been handed to the kernel.
 pub(super) fn written(shared: &Shared, acks: Vec<Ack>) {
     let now = shared.clock.now();
-    let mut run: Option<(Moment, usize)> = None;
-    let record = |run: Option<(Moment, usize)>| {
-        if let Some((received, count)) = run {
-            shared.metrics.ack_latency.record_many(now.since(received).as_secs_f64(), count);
-        }
-    };
+    let mut run = Run::default();
     for ack in acks {
-        shared.board.counters.acked.at(ack.kind.name()).one();
+        let waited = now.since(ack.received);
         match ack.settle {
             Some(settle) => {
-                let waited: Duration = now.since(ack.received);
+                shared.board.counters.acked.at(ack.kind.name()).one();
                 shared.metrics.answer_latency.record(waited.as_secs_f64());
                 settle.say(waited < ACK_DEADLINE);
             }
-            // Events of one batch were read at one moment: one record for all of them.
-            None => match &mut run {
-                Some((received, count)) if *received == ack.received => *count += 1,
-                Some(_) | None => record(run.replace((ack.received, 1))),
-            },
+            None if run.continues(ack.kind, waited) => run.acks += 1,
+            None => std::mem::replace(&mut run, Run { kind: Some(ack.kind), waited, acks: 1 }).count(shared),
         }
     }
-    record(run);
+    run.count(shared);
+}
+
+/// Acks of one kind that waited equally long, as those of one batch do: they are counted together.
+#[derive(Default)]
+struct Run {
+    kind: Option<Kind>,
+    waited: Duration,
+    acks: usize,
+}
+
+impl Run {
+    fn continues(&self, kind: Kind, waited: Duration) -> bool {
+        self.kind == Some(kind) && self.waited == waited
+    }
+
+    fn count(self, shared: &Shared) {
+        let Some(kind) = self.kind else { return };
+        shared.board.counters.acked.at(kind.name()).add(self.acks as u64);
+        shared.metrics.ack_latency.record_many(self.waited.as_secs_f64(), self.acks);
+    }
 }

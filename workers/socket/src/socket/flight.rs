@@ -13,7 +13,8 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use taut_core::log::Append;
 use taut_core::request::{AckChoice, Answer, SilentReason};
-use taut_core::{Board, Kind, Moment};
+use taut_core::{Board, Kind, Moment, ack_fits, ack_frame, push_ack};
+use taut_net::ws::Text;
 
 use super::ack::{Ack, Settle};
 use crate::shared::Shared;
@@ -22,25 +23,43 @@ use crate::shared::Shared;
 /// `slack.unacked_max` counts envelopes alone, and one tenant's large ones must take no memory from the others.
 pub(super) const UNACKED_BYTES_MAX: usize = 4 << 20;
 
-/// An envelope whose ack is owed once it is stored or answered.
+/// Events whose acks are owed once they are stored: the frames to write, one behind the other.
+#[derive(Default)]
 pub(super) struct Owed {
-    pub(super) envelope_id: String,
-    pub(super) kind: Kind,
-    /// Length of its frame.
-    pub(super) bytes: usize,
+    frames: String,
+    /// Of each event its kind, and where its frame ends.
+    events: Vec<(Kind, usize)>,
+    /// Length of the events' own frames.
+    bytes: usize,
+}
+
+impl Owed {
+    /// Adds one whose own frame is `bytes` long.
+    pub(super) fn push(&mut self, envelope_id: &str, kind: Kind, bytes: usize) {
+        self.bytes += bytes;
+        push_ack(&mut self.frames, envelope_id, None);
+        self.events.push((kind, self.frames.len()));
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.events.len()
+    }
 }
 
 /// A batch being stored. The log decides batches in the order it was given them.
 struct Group {
     appended: BoxFuture<'static, Vec<Append>>,
-    owed: Vec<Owed>,
+    owed: Owed,
     received: Moment,
 }
 
 /// A request being stored and answered.
 struct Pending {
     answer: BoxFuture<'static, Answer>,
-    owed: Owed,
+    envelope_id: String,
+    kind: Kind,
+    /// Length of its frame.
+    bytes: usize,
     received: Moment,
     refused: Refused,
 }
@@ -49,15 +68,29 @@ struct Pending {
 pub(super) type Refused = Arc<AtomicBool>;
 
 impl Future for Pending {
-    type Output = (Answer, Owed, Moment, Refused);
+    type Output = Answered;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.answer.as_mut().poll(cx).map(|answer| {
-            let Owed { kind, bytes, .. } = self.owed;
-            let owed = Owed { envelope_id: mem::take(&mut self.owed.envelope_id), kind, bytes };
-            (answer, owed, self.received, Arc::clone(&self.refused))
+        self.answer.as_mut().poll(cx).map(|answer| Answered {
+            answer,
+            envelope_id: mem::take(&mut self.envelope_id),
+            kind: self.kind,
+            bytes: self.bytes,
+            received: self.received,
+            refused: Arc::clone(&self.refused),
         })
     }
+}
+
+/// A request whose course has ended.
+struct Answered {
+    answer: Answer,
+    envelope_id: String,
+    kind: Kind,
+    /// Length of its frame.
+    bytes: usize,
+    received: Moment,
+    refused: Refused,
 }
 
 /// Everything unacked of one socket. Intake stops reading before it grows beyond `slack.unacked_max`.
@@ -89,11 +122,11 @@ impl Flight {
     pub(super) fn add_batch(
         &mut self,
         appended: BoxFuture<'static, Vec<Append>>,
-        owed: Vec<Owed>,
+        owed: Owed,
         received: Moment,
     ) {
         self.events += owed.len();
-        self.bytes += owed.iter().map(|owed| owed.bytes).sum::<usize>();
+        self.bytes += owed.bytes;
         self.groups.push_back(Group { appended, owed, received });
     }
 
@@ -101,12 +134,12 @@ impl Flight {
     pub(super) fn add_request(
         &mut self,
         answer: BoxFuture<'static, Answer>,
-        owed: Owed,
+        (envelope_id, kind, bytes): (String, Kind, usize),
         received: Moment,
         refused: Refused,
     ) {
-        self.bytes += owed.bytes;
-        self.requests.push(Pending { answer, owed, received, refused });
+        self.bytes += bytes;
+        self.requests.push(Pending { answer, envelope_id, kind, bytes, received, refused });
     }
 
     /// Waits until something is decided; all acks that are owed by then. May be empty: not everything is acked.
@@ -122,15 +155,15 @@ impl Flight {
             let Poll::Ready(appends) = group.appended.as_mut().poll(cx) else { break };
             if let Some(group) = self.groups.pop_front() {
                 self.events -= group.owed.len();
-                self.bytes -= group.owed.iter().map(|owed| owed.bytes).sum::<usize>();
+                self.bytes -= group.owed.bytes;
                 acks.reserve(group.owed.len());
                 stored(&shared.board, group, &appends, &mut acks);
             }
             decided = true;
         }
-        while let Poll::Ready(Some((answer, owed, received, refused))) = self.requests.poll_next_unpin(cx) {
-            self.bytes -= owed.bytes;
-            acks.extend(answered(&shared.board, answer, owed, received, &refused));
+        while let Poll::Ready(Some(request)) = self.requests.poll_next_unpin(cx) {
+            self.bytes -= request.bytes;
+            acks.extend(answered(&shared.board, request));
             decided = true;
         }
         if decided { Poll::Ready(acks) } else { Poll::Pending }
@@ -148,13 +181,17 @@ impl Flight {
 
 fn stored(board: &Board, group: Group, appends: &[Append], acks: &mut Vec<Ack>) {
     let received = group.received;
+    let frames = Text::from(group.owed.frames);
     // A log that answers too little has promised nothing for the rest.
     let appends = appends.iter().copied().chain(std::iter::repeat(Append::Unavailable));
-    for (owed, append) in group.owed.into_iter().zip(appends) {
-        if count_append(board, append) {
-            let Owed { envelope_id, kind, bytes: _ } = owed;
-            acks.push(Ack { envelope_id, kind, received, payload: None, settle: None });
+    let mut start = 0;
+    for ((kind, end), append) in group.owed.events.into_iter().zip(appends) {
+        if count_append(board, append)
+            && let Some(frame) = frames.slice(start..end)
+        {
+            acks.push(Ack { frame, kind, received, settle: None });
         }
+        start = end;
     }
 }
 
@@ -177,13 +214,9 @@ pub(super) fn count_append(board: &Board, append: Append) -> bool {
     }
 }
 
-fn answered(
-    board: &Board,
-    answer: Answer,
-    owed: Owed,
-    received: Moment,
-    refused: &AtomicBool,
-) -> Option<Ack> {
+fn answered(board: &Board, request: Answered) -> Option<Ack> {
+    let Answered { answer, envelope_id, kind, bytes: _, received, refused } = request;
+    let settle = Settle::new(answer.settle);
     let payload = match answer.ack {
         AckChoice::Bare => None,
         AckChoice::Payload(text) => Some(text),
@@ -191,15 +224,13 @@ fn answered(
             if !(reason == SilentReason::NotStored && refused.load(Relaxed)) {
                 board.counters.refused.at(reason.name()).one();
             }
-            drop(Settle::new(answer.settle));
             return None;
         }
     };
-    let settle = Some(Settle::new(answer.settle));
-    let ack = Ack { envelope_id: owed.envelope_id, kind: owed.kind, received, payload, settle };
-    if !ack.fits() {
+    if payload.as_deref().is_some_and(|payload| !ack_fits(&envelope_id, payload)) {
         board.counters.refused.at(SilentReason::AnswerTooLarge.name()).one();
         return None;
     }
-    Some(ack)
+    let frame = ack_frame(&envelope_id, payload.as_deref()).into();
+    Some(Ack { frame, kind, received, settle: Some(settle) })
 }

@@ -3,14 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use bytes::Bytes;
 use futures::FutureExt as _;
 use taut_core::envelope::Hello;
 use taut_core::log::{Append, NewEntry};
 use taut_core::order::OrderKeys;
 use taut_core::request::{NewRequest, SilentReason};
-use taut_core::{AppId, Envelope, Epoch, Frame, Kind, Moment, RouteBits, WallMs};
-use taut_net::ws::{WebSocket, WsEvent};
+use taut_core::{AppId, Arrival, Epoch, Incoming, Kind, Moment, RouteBits, WallMs};
+use taut_net::ws::{Text, WebSocket, WsEvent};
 use tracing::{error, warn};
 
 use super::flight::{Owed, count_append};
@@ -34,8 +33,10 @@ struct Batch {
     epoch: Epoch,
     route: Arc<RouteFn>,
     entries: Vec<NewEntry>,
-    owed: Vec<Owed>,
+    owed: Owed,
     bytes: usize,
+    /// Events that happened in one second, and that second.
+    happened: Option<(u64, usize)>,
 }
 
 /// Handles `first` and what else has arrived, and gives the envelopes to the log. Events for the line are left in
@@ -49,8 +50,9 @@ pub(super) fn read(socket: &mut Socket, ws: &mut WebSocket, first: WsEvent) -> O
         epoch: shared.log.epoch(),
         route: shared.router.current(),
         entries: Vec::new(),
-        owed: Vec::new(),
+        owed: Owed::default(),
         bytes: 0,
+        happened: None,
     };
     let mut next = Some(first);
     let mut end = None;
@@ -74,6 +76,7 @@ pub(super) fn read(socket: &mut Socket, ws: &mut WebSocket, first: WsEvent) -> O
             status.last_frame_at = Some(wall);
         });
     }
+    socket.count_delay(&mut batch, None);
     socket.submit(&mut batch);
     end
 }
@@ -93,20 +96,21 @@ impl Socket {
         }
     }
 
-    fn on_text(&mut self, batch: &mut Batch, text: &Bytes) -> Option<End> {
-        batch.bytes += text.len();
-        match Frame::parse(text) {
-            Ok(Frame::Envelope(envelope)) if self.hello => self.on_envelope(batch, *envelope),
-            Ok(Frame::Envelope(envelope)) => self.before_hello(batch, *envelope),
-            Ok(Frame::Hello(hello)) if !self.hello => self.on_hello(batch, hello),
-            Ok(Frame::Hello(_) | Frame::Other) => None,
-            Ok(Frame::Disconnect(reason)) => {
-                self.news.push(Event::Disconnect(reason));
+    fn on_text(&mut self, batch: &mut Batch, text: &Text) -> Option<End> {
+        let bytes = text.as_str().len();
+        batch.bytes += bytes;
+        match Incoming::read(text.as_str()) {
+            Ok(Incoming::Envelope(arrival)) if self.hello => self.on_envelope(batch, text, arrival),
+            Ok(Incoming::Envelope(arrival)) => self.before_hello(batch, text, arrival),
+            Ok(Incoming::Hello(hello)) if !self.hello => self.on_hello(batch, hello),
+            Ok(Incoming::Hello(_) | Incoming::Other) => None,
+            Ok(Incoming::Disconnect(reason)) => {
+                self.news.push(Event::Disconnect(reason.into_owned()));
                 None
             }
             Err(_) if !self.hello => Some(End::Useless),
             Err(_) => {
-                self.count_unreadable(batch.now, "text", text.len());
+                self.count_unreadable(batch.now, "text", bytes);
                 None
             }
         }
@@ -123,10 +127,11 @@ impl Socket {
         if self.is_foreign(found.as_deref()) {
             return Some(End::Aborted);
         }
-        for (received, envelope) in std::mem::take(&mut self.held) {
+        for (received, text) in std::mem::take(&mut self.held) {
+            let Ok(Incoming::Envelope(arrival)) = Incoming::read(text.as_str()) else { continue };
             // Slack counts from its sending: the wait for hello is part of the deadline.
             let now = std::mem::replace(&mut batch.now, received);
-            let end = self.on_envelope(batch, envelope);
+            let end = self.on_envelope(batch, &text, arrival);
             self.submit(batch);
             batch.now = now;
             if end.is_some() {
@@ -138,27 +143,26 @@ impl Socket {
 
     /// An envelope that names the tenant's app is taken at once; one that does not say whose it is, or of a tenant whose
     /// app is not known, waits for hello.
-    fn before_hello(&mut self, batch: &mut Batch, envelope: Envelope) -> Option<End> {
+    fn before_hello(&mut self, batch: &mut Batch, text: &Text, arrival: Arrival<'_>) -> Option<End> {
         self.before_hello += 1;
-        let held_bytes = self.held.iter().map(|(_, held)| held.frame.len()).sum::<usize>();
-        if self.before_hello > BEFORE_HELLO_MAX || held_bytes + envelope.frame.len() > HELD_BYTES_MAX {
+        let held_bytes = self.held.iter().map(|(_, held)| held.as_str().len()).sum::<usize>();
+        if self.before_hello > BEFORE_HELLO_MAX || held_bytes + text.as_str().len() > HELD_BYTES_MAX {
             return Some(End::Useless);
         }
-        if self.link.app_id.is_some() && envelope.facts().api_app_id.is_some() {
-            return self.on_envelope(batch, envelope);
+        if self.link.app_id.is_some() && arrival.facts.api_app_id.is_some() {
+            return self.on_envelope(batch, text, arrival);
         }
-        self.held.push((batch.now, envelope));
+        self.held.push((batch.now, text.clone()));
         None
     }
 
-    fn on_envelope(&mut self, batch: &mut Batch, envelope: Envelope) -> Option<End> {
+    fn on_envelope(&mut self, batch: &mut Batch, text: &Text, arrival: Arrival<'_>) -> Option<End> {
         if !self.envelope_seen && self.hello {
             self.envelope_seen = true;
             self.news.push(Event::EnvelopeSeen);
         }
-        let kind = envelope.kind;
+        let (kind, facts) = (arrival.kind, &arrival.facts);
         self.shared.board.counters.received.at(kind.name()).one();
-        let facts = envelope.facts();
         if self.is_foreign(facts.api_app_id.as_deref()) {
             self.shared.board.counters.refused.at("foreign_app").one();
             if let Some(held_back) = self.foreign.pass(batch.now) {
@@ -168,36 +172,33 @@ impl Socket {
             return None;
         }
         if let (Kind::EventsApi, Some(event_time)) = (kind, facts.event_time) {
-            let delay = batch.wall.since(WallMs(event_time.saturating_mul(1000)));
-            self.shared.metrics.event_delay.record(delay.as_secs_f64());
+            self.count_delay(batch, Some(event_time));
         }
-        let routed = (batch.route)(kind, &facts);
+        let routed = (batch.route)(kind, facts);
         let entry = NewEntry {
             tenant: self.shared.tenant.clone(),
             epoch: batch.epoch,
-            frame: envelope.frame.clone(),
+            frame: text.to_bytes(),
             kind,
-            dedup: Some(envelope.dedup()),
-            order: OrderKeys::of(&facts),
+            dedup: Some(arrival.dedup()),
+            order: OrderKeys::of(facts),
             routes: routed.routes,
             answering: routed.answering,
             received_at: batch.wall,
         };
-        drop(facts);
         if kind.is_request() {
-            self.on_request(batch, envelope, entry);
+            self.on_request(batch, arrival, entry);
         } else {
             if routed.routes.is_empty() {
                 self.shared.board.counters.unrouted.one();
             }
             batch.entries.push(NewEntry { answering: RouteBits::NONE, ..entry });
-            let bytes = envelope.frame.len();
-            batch.owed.push(Owed { envelope_id: envelope.envelope_id, kind, bytes });
+            batch.owed.push(&arrival.envelope_id, kind, text.as_str().len());
         }
         None
     }
 
-    fn on_request(&mut self, batch: &mut Batch, envelope: Envelope, entry: NewEntry) {
+    fn on_request(&mut self, batch: &mut Batch, arrival: Arrival<'_>, entry: NewEntry) {
         let shared = &self.shared;
         if entry.answering.is_empty() {
             shared.board.counters.refused.at(SilentReason::Unrouted.name()).one();
@@ -206,6 +207,7 @@ impl Socket {
         // What came before it is given to the log before it.
         self.submit(batch);
         let shared = &self.shared;
+        let envelope = arrival.into_envelope(entry.frame.clone());
         let appended = shared.log.append(vec![entry]);
         let refused = Arc::new(AtomicBool::new(false));
         let (board, was_refused) = (Arc::clone(&shared.board), Arc::clone(&refused));
@@ -214,8 +216,7 @@ impl Socket {
             was_refused.store(!count_append(&board, append), Relaxed);
             append
         };
-        let (envelope_id, bytes) = (envelope.envelope_id.clone(), envelope.frame.len());
-        let owed = Owed { envelope_id, kind: envelope.kind, bytes };
+        let owed = (envelope.envelope_id.clone(), envelope.kind, envelope.frame.len());
         let answer = shared.requests.begin(NewRequest {
             tenant: shared.tenant.clone(),
             envelope: Arc::new(envelope),
@@ -223,6 +224,19 @@ impl Socket {
             stored: stored.boxed(),
         });
         self.flight.add_request(answer, owed, batch.now, refused);
+    }
+
+    /// Counts how late an event came; those of one second together. `None` counts what is left.
+    fn count_delay(&self, batch: &mut Batch, event_time: Option<u64>) {
+        match (&mut batch.happened, event_time) {
+            (Some((second, events)), Some(event_time)) if *second == event_time => *events += 1,
+            (happened, event_time) => {
+                if let Some((second, events)) = std::mem::replace(happened, event_time.map(|at| (at, 1))) {
+                    let delay = batch.wall.since(WallMs(second.saturating_mul(1000)));
+                    self.shared.metrics.event_delay.record_many(delay.as_secs_f64(), events);
+                }
+            }
+        }
     }
 
     /// Gives the batch so far to the log.

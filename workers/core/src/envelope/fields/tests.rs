@@ -5,11 +5,24 @@ use serde_json::value::RawValue;
 
 use super::*;
 
+/// Descends into every object at the outermost level, and keeps nothing.
+#[derive(Default)]
+struct Nothing;
+
+impl<'a> Fields<'a> for Nothing {
+    fn take(&mut self, scan: &mut Scan<'a>, _key: &[u8]) -> Option<()> {
+        scan.skip()
+    }
+}
+
 fn ours(text: &str) -> Option<BTreeMap<String, &str>> {
     let mut fields = BTreeMap::new();
     let mut scan = Scan::new(text);
     scan.object(|scan, key| {
-        fields.insert(key.to_owned(), scan.raw()?);
+        let mut value = Object::<Nothing>::default();
+        let start = scan.at;
+        scan.value_and(&mut value)?;
+        fields.insert(std::str::from_utf8(key).ok()?.to_owned(), scan.since(start)?);
         Some(())
     })?;
     scan.end()?;
