@@ -22,8 +22,10 @@ pub fn restore(registry: &dyn Registry, board: &Board) -> TenantFacts {
         tracing::warn!(tenant = %board.tenant, error, "what was known of the tenant could not be read");
         TenantFacts::default()
     });
-    let (app_id, last_frame_at, wanted) = (facts.app_id.clone(), facts.last_frame_at, facts.wanted);
+    let TenantFacts { app_id, last_frame_at, wanted, paused, paused_routes } = facts.clone();
     board.update(|status| {
+        status.paused = paused;
+        status.paused_routes = paused_routes;
         status.app_id = app_id;
         status.last_frame_at = last_frame_at;
         status.wanted = wanted;
@@ -65,8 +67,25 @@ pub async fn save_each_minute(registry: Arc<dyn Registry>, seen: Seen, stop: Can
     }
 }
 
+/// Stores one tenant's facts off the async threads: an order is to outlive a crash that follows it.
+pub fn save_one(registry: Arc<dyn Registry>, board: Arc<Board>) {
+    tokio::task::spawn_blocking(move || {
+        // Read here: of two orders in a row, whichever is stored last stores both.
+        let facts = [(board.tenant.clone(), of(&board))];
+        if let Err(error) = registry.save_facts(&facts) {
+            tracing::warn!(tenant = %facts[0].0, error, "an order could not be stored: it ends with the process");
+        }
+    });
+}
+
 /// A tenant's facts as they are now.
 pub fn of(board: &Board) -> TenantFacts {
     let status = board.status();
-    TenantFacts { app_id: status.app_id, last_frame_at: status.last_frame_at, wanted: status.wanted }
+    TenantFacts {
+        app_id: status.app_id,
+        last_frame_at: status.last_frame_at,
+        wanted: status.wanted,
+        paused: status.paused,
+        paused_routes: status.paused_routes,
+    }
 }

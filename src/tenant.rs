@@ -17,6 +17,7 @@ use std::time::Duration;
 use taut_core::config::{Config, Environment, TenantConfig};
 use taut_core::log::{DeadLetters, Log, Registry};
 use taut_core::{Board, Clock, Reason, RouteName, TenantState, WallMs};
+use taut_delivery::allow::response::ResponseHosts;
 use taut_delivery::{DeliveryMetrics, ExecPool};
 use taut_net::gate::StartGate;
 use taut_socket::LineMetrics;
@@ -47,7 +48,7 @@ pub struct Shared {
     pub(crate) delivery_metrics: DeliveryMetrics,
     /// Room for the programs of all tenants' routes.
     pub(crate) programs: ExecPool,
-    pub(crate) loopback_response_urls: bool,
+    pub(crate) response_hosts: ResponseHosts,
     pub(crate) apps: Apps,
 }
 

@@ -169,7 +169,8 @@ async fn a_restart_of_a_paused_or_parked_tenant_is_not_deaf() {
     let (whole, _) = stand.site.worker.terminate().await.expect("it stops");
     assert!(whole, "{}", stand.site.worker.log_tail());
     parked.restore_token();
-    stand.site.start_connected(&[&stand.app, &parked]).await;
+    stand.site.start_connected(&[&parked]).await;
+    stand.site.taut(&["tenant", "resume", "acme"]).await.ok();
     for id in ["acme", "globex"] {
         let tenant = stand.site.until_tenant(id, "connected", |tenant| tenant.sockets == 1).await;
         assert!(tenant.deaf_seconds.abs() < f64::EPSILON, "nobody wanted to hear: {tenant:?}");

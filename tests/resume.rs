@@ -47,3 +47,28 @@ async fn a_missing_secret_is_looked_for_at_once_when_its_tenant_is_resumed() {
         "signed with the secret that was put back"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pauses_outlive_a_crash_and_a_tenants_resume_leaves_its_routes_own() {
+    let mut site = Site::new("").await;
+    let handler = echo("acme").await;
+    let app = site.add_simple(1, "acme", &handler.url());
+    site.start_connected(&[&app]).await;
+    site.taut(&["route", "pause", "acme", "bot"]).await.ok();
+    site.taut(&["tenant", "pause", "acme"]).await.ok();
+    site.until_tenant("acme", "paused", |tenant| tenant.state == "paused").await;
+    // The order is stored a moment after it was answered; a drain waits for that, and a second life changes nothing.
+    site.worker.terminate().await.expect("it stops");
+    site.start().await;
+    site.worker.kill().await.expect("it runs");
+    site.start().await;
+    site.until_tenant("acme", "paused still", |tenant| tenant.state == "paused").await;
+    site.taut(&["tenant", "resume", "acme"]).await.ok();
+    assert!(connected(&app).await, "{}", site.worker.log_tail());
+    app.push(Sample::Message);
+    site.until_tenant("acme", "it waits", |tenant| tenant.backlog_envelopes == 1).await;
+    assert_eq!(site.tenant("acme").await.routes_down, [("bot".to_owned(), "paused".to_owned())]);
+    assert_eq!(handler.totals().requests, 0);
+    site.taut(&["route", "resume", "acme", "bot"]).await.ok();
+    assert!(handler.wait_until(SOON, |totals| totals.keys == 1).await);
+}

@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 use taut_core::config::{Config, TenantConfig};
 use taut_core::log::{Log, QueueLimits};
 use taut_core::{Board, Clock, TenantId, metric};
+use taut_delivery::allow::response::ResponseHosts;
 use taut_delivery::{DeliveryMetrics, ExecPool};
 use taut_net::clock::BootClock;
 use taut_net::gate::StartGate;
@@ -182,8 +183,8 @@ fn shared(
         line_metrics: LineMetrics::new(),
         delivery_metrics: DeliveryMetrics::new(),
         programs: ExecPool::new(config.delivery.exec_max),
-        // Configuration allows plain http for a Slack on loopback only: that is a simulation.
-        loopback_response_urls: config.slack.api_url.starts_with("http://"),
+        response_hosts: ResponseHosts::new(&config.slack.response_hosts, &config.slack.api_url)
+            .map_err(|error| error.to_string())?,
         apps: Apps::default(),
         config: config.clone(),
     })

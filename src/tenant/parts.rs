@@ -100,11 +100,14 @@ impl Supervisor {
             clock: Arc::clone(&shared.clock),
             epoch: shared.log.epoch(),
             metrics: shared.delivery_metrics.clone(),
-            loopback_response_urls: shared.loopback_response_urls,
+            response_hosts: shared.response_hosts.clone(),
         });
         let delivery = delivery.map_err(|error| Reason::new("route", with_causes(&error)))?;
         if self.paused {
-            self.pause_routes(&delivery);
+            delivery.suspend(true);
+        }
+        for route in &self.board.status().paused_routes {
+            delivery.pause(route);
         }
         let table = delivery.router();
         let intake = Router::new(move |kind, facts| {

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use taut_core::config::TenantConfig;
 use taut_core::log::TenantFacts;
-use taut_core::{Board, Clock, Moment, Reason, TenantId, TenantState};
-use taut_delivery::{DeliveryEnd, DeliveryHandle};
+use taut_core::{Board, Clock, Moment, Reason, RouteName, TenantId, TenantState};
+use taut_delivery::DeliveryEnd;
 use taut_net::retry::Backoff;
 use taut_socket::{Desired, LineEnd};
 use tokio::sync::mpsc;
@@ -78,6 +78,7 @@ impl Supervisor {
     /// Runs the tenant until it is drained.
     pub(super) async fn run(mut self) {
         let mut facts = self.restored();
+        self.paused |= facts.paused;
         let mut running: Option<Running> = None;
         let mut pause = Duration::ZERO;
         loop {
@@ -139,6 +140,9 @@ impl Supervisor {
         if let Some(app_id) = &self.config.app_id {
             facts.app_id = Some(app_id.clone());
         }
+        // A pause goes with its route.
+        let configured = |name: &RouteName| self.config.routes.iter().any(|route| route.name == *name);
+        self.board.update(|status| status.paused_routes.retain(configured));
         facts
     }
 
@@ -181,11 +185,12 @@ impl Supervisor {
             Order::Tenant(TenantOrder::Resume) => self.paused = false,
             Order::Route(..) | Order::StoodStill(_) => {}
         }
+        self.remember(&order);
         let Some(running) = running else { return };
         match order {
             Order::Tenant(TenantOrder::Pause) => {
                 running.line.set_desired(Desired::Paused);
-                self.pause_routes(&running.delivery);
+                running.delivery.suspend(true);
             }
             Order::Tenant(TenantOrder::Resume) => {
                 // A park is lifted by a person who mended something: most often a secret.
@@ -196,9 +201,7 @@ impl Supervisor {
                     }
                 }
                 running.line.set_desired(Desired::Connected);
-                for route in &self.config.routes {
-                    running.delivery.resume(&route.name);
-                }
+                running.delivery.suspend(false);
             }
             Order::Route(route, order) => {
                 let known = match order {
@@ -212,10 +215,18 @@ impl Supervisor {
         }
     }
 
-    pub(super) fn pause_routes(&self, delivery: &DeliveryHandle) {
-        for route in &self.config.routes {
-            delivery.pause(&route.name);
-        }
+    /// Notes what is paused where it outlives the process.
+    fn remember(&self, order: &Order) {
+        self.board.update(|status| match order {
+            Order::Tenant(TenantOrder::Pause) => status.paused = true,
+            Order::Tenant(TenantOrder::Resume) => status.paused = false,
+            Order::Route(route, RouteOrder::Pause) if !status.paused_routes.contains(route) => {
+                status.paused_routes.push(route.clone());
+            }
+            Order::Route(route, RouteOrder::Resume) => status.paused_routes.retain(|paused| paused != route),
+            Order::Route(_, RouteOrder::Pause | RouteOrder::ResetBreaker) | Order::StoodStill(_) => {}
+        });
+        facts::save_one(Arc::clone(&self.shared.registry), Arc::clone(&self.board));
     }
 
     /// Ends what still runs of a tenant that lost a part: its requests under way get to their end, so that nothing of

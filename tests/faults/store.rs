@@ -88,7 +88,7 @@ async fn write_the_kept_store() {
     };
     store.put(vec![(letter, frame(99))]).expect("kept");
     let app_id = AppId::new(&AppSpec::numbered(1).app_id).ok();
-    let facts = TenantFacts { app_id, last_frame_at: None, wanted: true };
+    let facts = TenantFacts { app_id, last_frame_at: None, wanted: true, ..TenantFacts::default() };
     store.save_facts(&[(tenant, facts)]).expect("saved");
     store.close();
 }

@@ -137,6 +137,7 @@ const fn millis(millis: u64) -> Span {
 fn check_slack(slack: &SlackConfig, checker: &mut Checker<'_>) {
     let SlackConfig {
         api_url,
+        response_hosts,
         opens_per_app,
         opens_per_second,
         frame_bytes_max,
@@ -147,6 +148,7 @@ fn check_slack(slack: &SlackConfig, checker: &mut Checker<'_>) {
         ack_on_replacement: true | false,
     } = slack;
     net::check_api_url(api_url, checker);
+    net::check_response_hosts(response_hosts, checker);
     let each = Span(opens_per_app.each);
     checker.require(
         (1..=1_000).contains(&opens_per_app.burst) && (millis(1)..=Span::secs(3_600)).contains(&each),

@@ -143,6 +143,19 @@ fn check_way(
     checker.require(named && ca_files.len() <= LIST_MAX, &format!("{table}.ca_files"), ca_files, rule);
 }
 
+pub(super) fn check_response_hosts(entries: &[String], checker: &mut Checker<'_>) {
+    let key = "slack.response_hosts";
+    for entry in entries {
+        let is_name = !matches!(entry.as_str(), "loopback" | "private")
+            && entry.bytes().any(|byte| byte.is_ascii_alphabetic())
+            && !entry.contains([':', '/'])
+            && AllowHosts::parse(std::slice::from_ref(entry)).is_ok();
+        checker.require(is_name, key, entry, "must be a host name or *.DOMAIN, such as hooks.slack.com");
+    }
+    let rule = format!("must have at most {LIST_MAX} entries");
+    checker.require(entries.len() <= LIST_MAX, key, entries.len() as u64, rule);
+}
+
 pub(super) fn check_allow_hosts(entries: &[String], checker: &mut Checker<'_>) {
     let key = "delivery.allow_hosts";
     for entry in entries {

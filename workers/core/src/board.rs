@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
-use crate::{AppId, Kind, Moment, Reason, TenantId, TenantState, WallMs};
+use crate::{AppId, Kind, Moment, Reason, RouteName, TenantId, TenantState, WallMs};
 
 /// A plain counter. Relaxed: readers want totals, not an order between them.
 #[derive(Debug, Default)]
@@ -196,6 +196,10 @@ pub struct Status {
     pub trying_since: Option<Moment>,
     /// Routes whose breaker is open or that are held, each with a word for why.
     pub routes_down: Vec<(String, String)>,
+    /// Whether an operator has paused the tenant by command, for the record that survives restarts.
+    pub paused: bool,
+    /// Routes that an operator has paused one by one, for the same.
+    pub paused_routes: Vec<RouteName>,
     /// Its secrets, by their configuration key, with when each was set, where that is known.
     pub secrets: Vec<(&'static str, WallMs)>,
 }
@@ -230,6 +234,8 @@ impl Board {
                 settled: false,
                 trying_since: None,
                 routes_down: Vec::new(),
+                paused: false,
+                paused_routes: Vec::new(),
                 secrets: Vec::new(),
             }),
         }

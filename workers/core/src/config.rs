@@ -50,6 +50,8 @@ pub struct Config {
 pub struct SlackConfig {
     /// Base of the Web API, with its trailing slash.
     pub api_url: String,
+    /// Hosts to which a `response_url` may lead, by name; the host of `api_url` always may.
+    pub response_hosts: Vec<String>,
     /// Pace of `apps.connections.open` for one app: a burst, then one each interval.
     pub opens_per_app: OpenRate,
     /// Pace of `apps.connections.open` of this worker, all apps together.
@@ -72,6 +74,7 @@ impl Default for SlackConfig {
     fn default() -> Self {
         Self {
             api_url: "https://slack.com/api/".into(),
+            response_hosts: vec!["hooks.slack.com".into(), "hooks.slack-gov.com".into()],
             opens_per_app: OpenRate::default(),
             opens_per_second: 100,
             frame_bytes_max: Size::mib(16),

@@ -387,6 +387,12 @@ pub struct TenantFacts {
     pub last_frame_at: Option<WallMs>,
     /// Whether the tenant was meant to be connected then (a pause or park is no deafness).
     pub wanted: bool,
+    /// Whether an operator has paused it by command.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub paused: bool,
+    /// Routes that an operator has paused one by one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub paused_routes: Vec<RouteName>,
 }
 
 /// Small facts about tenants that outlive the process, and the numbers of their routes.

@@ -5,6 +5,7 @@
 //! network's own (loopback, private, link-local with the clouds' metadata, …) has to be listed as such as well.
 
 pub mod paths;
+pub mod response;
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;

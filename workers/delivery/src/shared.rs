@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
+use crate::allow::response::ResponseHosts;
 use crate::desk::Decided;
 use crate::metrics::DeliveryMetrics;
 use crate::pure::health::Turn;
@@ -33,8 +34,8 @@ pub(crate) struct Shared {
     pub(crate) dead_letters: Arc<dyn DeadLetters>,
     pub(crate) signer: Signer,
     pub(crate) outside: HttpClient,
-    /// Whether a `response_url` may be plain HTTP on loopback (a simulated Slack).
-    pub(crate) loopback_response_urls: bool,
+    /// Where a `response_url` may lead.
+    pub(crate) response_hosts: ResponseHosts,
     pub(crate) board: Arc<Board>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metrics: DeliveryMetrics,

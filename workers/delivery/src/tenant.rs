@@ -19,6 +19,7 @@ use tokio_util::task::TaskTracker;
 
 use self::task::Task;
 use crate::allow::AllowHosts;
+use crate::allow::response::ResponseHosts;
 use crate::desk::RequestDesk;
 use crate::metrics::DeliveryMetrics;
 use crate::pure::health::Down;
@@ -60,8 +61,8 @@ pub struct DeliveryDeps {
     pub epoch: Epoch,
     /// The worker's metrics.
     pub metrics: DeliveryMetrics,
-    /// Whether a `response_url` may be plain HTTP on loopback: only where Slack is a simulation there.
-    pub loopback_response_urls: bool,
+    /// Where a `response_url` may lead.
+    pub response_hosts: ResponseHosts,
 }
 
 /// One tenant's delivery. Start it with [`TenantDelivery::spawn`].
@@ -103,7 +104,7 @@ impl TenantDelivery {
             dead_letters: deps.dead_letters,
             signer: deps.signer,
             outside: deps.outside,
-            loopback_response_urls: deps.loopback_response_urls,
+            response_hosts: deps.response_hosts,
             board: deps.board,
             clock: deps.clock,
             metrics: deps.metrics,
@@ -166,6 +167,15 @@ impl DeliveryHandle {
             down: route.health.lock().down().map(Down::name),
         };
         self.shared.routes.iter().map(status).collect()
+    }
+
+    /// Pauses every route with the tenant, or lifts that; routes that were paused one by one stay so.
+    pub fn suspend(&self, suspended: bool) {
+        for route in &self.shared.routes {
+            route.health.lock().suspend(suspended);
+        }
+        self.shared.show_routes();
+        self.shared.wake.notify_one();
     }
 
     /// Sends nothing to a route until it is resumed; false if there is no such route.

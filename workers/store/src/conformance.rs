@@ -456,7 +456,13 @@ fn facts_and_route_numbers_are_kept(engine: &dyn Engine) {
     let opened = open(engine, LIMITS);
     let acme = tenant("acme");
     assert_eq!(opened.registry.facts(&acme), Ok(TenantFacts::default()));
-    let facts = TenantFacts { app_id: None, last_frame_at: Some(WallMs(5)), wanted: true };
+    let facts = TenantFacts {
+        app_id: None,
+        last_frame_at: Some(WallMs(5)),
+        wanted: true,
+        paused: true,
+        paused_routes: vec![RouteName::new("bot").expect("a plain name")],
+    };
     opened.registry.save_facts(&[(acme.clone(), facts.clone())]).expect("writable");
     let name = |text: &str| RouteName::new(text).expect("a proper name");
     let first = opened.registry.route_numbers(&acme, &[name("a"), name("b")]).expect("writable");

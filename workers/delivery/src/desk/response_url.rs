@@ -25,8 +25,11 @@ const ANSWER_BYTES_MAX: usize = 4_096;
 pub(crate) fn post(shared: &Arc<Shared>, envelope: &Envelope, json: String) {
     let facts = envelope.facts();
     let Some(url) = facts.response_url.as_deref() else { return };
-    let Some(url) = usable(url, shared.loopback_response_urls) else {
-        warn!(tenant = %shared.tenant, "a response_url is not https:// and was not used");
+    let Some(url) = shared.response_hosts.usable(url) else {
+        warn!(
+            tenant = %shared.tenant,
+            "a response_url leads to a host that slack.response_hosts does not have, and was not used"
+        );
         return;
     };
     let Ok(permit) = Arc::clone(&shared.requests).try_acquire_owned() else {
@@ -75,45 +78,6 @@ async fn send(shared: &Shared, url: Uri, json: String) {
             warn!(tenant = %shared.tenant, last = what, "an answer could not be posted to its response_url");
         } else {
             tokio::time::sleep(POST_AGAIN_AFTER).await;
-        }
-    }
-}
-
-/// The URL, if it may be used: HTTPS, or HTTP on loopback where Slack is a simulation there.
-fn usable(url: &str, loopback: bool) -> Option<Uri> {
-    let url: Uri = url.parse().ok()?;
-    let authority = url.authority()?;
-    if authority.as_str().contains('@') {
-        return None;
-    }
-    let host = authority.host().trim_start_matches('[').trim_end_matches(']');
-    let on_loopback =
-        host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
-    match url.scheme_str() {
-        Some("https") => Some(url),
-        Some("http") if loopback && on_loopback => Some(url),
-        _ => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_https_or_loopback_beside_a_simulation_is_used() {
-        for (url, beside_slack, beside_simulation) in [
-            ("https://hooks.slack.com/commands/T1/1/x", true, true),
-            ("http://hooks.slack.com/commands/T1/1/x", false, false),
-            ("http://127.0.0.1:80/x", false, true),
-            ("http://[::1]:80/x", false, true),
-            ("http://localhost/x", false, true),
-            ("https://user@hooks.slack.com/x", false, false),
-            ("file:///etc/passwd", false, false),
-            ("nonsense", false, false),
-        ] {
-            assert_eq!(usable(url, false).is_some(), beside_slack, "{url}");
-            assert_eq!(usable(url, true).is_some(), beside_simulation, "{url}");
         }
     }
 }

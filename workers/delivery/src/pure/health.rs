@@ -48,6 +48,8 @@ pub struct Health {
     poison_row: u32,
     held: bool,
     paused: bool,
+    /// With its tenant.
+    suspended: bool,
     successes: u64,
     recoveries: u64,
 }
@@ -62,6 +64,7 @@ impl Health {
             poison_row: 0,
             held: false,
             paused: false,
+            suspended: false,
             successes: 0,
             recoveries: 0,
         }
@@ -69,7 +72,7 @@ impl Health {
 
     /// Why nothing, or nothing but probes, goes out; `None` if all is well.
     pub const fn down(&self) -> Option<Down> {
-        if self.paused {
+        if self.paused || self.suspended {
             Some(Down::Paused)
         } else if self.held {
             Some(Down::Held)
@@ -82,12 +85,12 @@ impl Health {
 
     /// Whether an event's attempt may start. [`Pass::Probe`] takes the probe.
     pub fn pass_event(&mut self, now: Moment) -> Pass {
-        if self.paused || self.held { Pass::Wait(None) } else { self.breaker.pass(now) }
+        if self.paused || self.suspended || self.held { Pass::Wait(None) } else { self.breaker.pass(now) }
     }
 
     /// Whether a request's attempt may start. A hold is about stored events and does not stop requests.
     pub fn pass_request(&mut self, now: Moment) -> Pass {
-        if self.paused { Pass::Wait(None) } else { self.breaker.pass(now) }
+        if self.paused || self.suspended { Pass::Wait(None) } else { self.breaker.pass(now) }
     }
 
     /// A probe was taken and not sent.
@@ -144,6 +147,15 @@ impl Health {
         self.end_hold();
     }
 
+    /// The route's tenant is paused, or no more. The route's own pause stays as it is; the end also ends a hold.
+    pub const fn suspend(&mut self, suspended: bool) {
+        self.suspended = suspended;
+        if !suspended {
+            self.recoveries += 1;
+            self.end_hold();
+        }
+    }
+
     /// An operator closes the breaker; also ends a hold.
     pub const fn reset(&mut self) {
         self.breaker.success();
@@ -167,6 +179,20 @@ mod tests {
 
     fn health() -> Health {
         Health::new(2, 3, Retry { first: Duration::from_secs(1), max: Duration::from_mins(5) })
+    }
+
+    #[test]
+    fn a_tenants_pause_leaves_the_routes_own_as_it_is() {
+        let mut health = health();
+        health.pause();
+        health.suspend(true);
+        health.suspend(false);
+        assert_eq!(health.down(), Some(Down::Paused), "paused by itself");
+        health.suspend(true);
+        health.resume();
+        assert_eq!(health.pass_request(NOW), Pass::Wait(None), "paused with its tenant");
+        health.suspend(false);
+        assert_eq!(health.pass_event(NOW), Pass::Free);
     }
 
     #[test]

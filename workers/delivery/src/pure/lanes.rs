@@ -14,6 +14,9 @@ use taut_core::{Moment, Seq};
 /// Room for keys that empty lanes keep; what a flood needed beyond is given back.
 const KEYS_KEPT: usize = 64;
 
+/// Jobs among which the oldest head is looked for.
+const OLDEST_LOOK: usize = 256;
+
 /// One route's envelopes that wait or are under way, each with its `T`.
 #[derive(Debug)]
 pub struct Lanes<T> {
@@ -65,6 +68,29 @@ impl<T> Lanes<T> {
     /// How many are under way.
     pub const fn in_flight(&self) -> usize {
         self.in_flight
+    }
+
+    /// How many of one key wait or are under way.
+    pub fn lane_len(&self, key: u64) -> usize {
+        self.behind.get(&key).map_or(0, |behind| behind.len() + 1)
+    }
+
+    /// Whether it waits or is under way.
+    pub fn contains(&self, seq: Seq) -> bool {
+        self.jobs.contains_key(&seq)
+    }
+
+    /// Of the waiting heads the one with the lowest number that is `wanted`, due or not, if there is room for it.
+    /// Looks at the first [`OLDEST_LOOK`] jobs.
+    pub fn oldest(&self, wanted: impl Fn(&T) -> bool) -> Option<(Seq, &T)> {
+        if self.in_flight >= self.concurrency {
+            return None;
+        }
+        let heads = self.jobs.iter().take(OLDEST_LOOK);
+        heads
+            .filter(|(_, job)| matches!(job.place, Place::Due(_)) && wanted(&job.load))
+            .map(|(seq, job)| (*seq, &job.load))
+            .next()
     }
 
     /// Adds an envelope at the end of its lane; false, and nothing changes, if it is there already. Offer those of

@@ -1,6 +1,6 @@
 //! One route's plan: what goes out next, and what an attempt's end means for its envelope.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use taut_core::log::{ATTEMPT_NOTES_MAX, AttemptNote, DeadReason, Entry, Outcome};
@@ -15,6 +15,9 @@ use super::verdict::Verdict;
 
 /// Most envelopes one route plans with at once; the rest stays in the log until there is room.
 pub const PLAN_ENVELOPES_MAX: usize = 16_384;
+
+/// Most envelopes of one lane that a route plans with at once, so that a lane whose head fails leaves room for others.
+pub const LANE_ENVELOPES_MAX: usize = 1_024;
 
 /// A route's rules.
 #[derive(Debug, Clone, Copy)]
@@ -85,6 +88,9 @@ pub struct Plan {
     lanes: Lanes<Job>,
     /// The target's recoveries that what waits has heard of.
     recoveries_seen: u64,
+    /// For each lane that had no room: the first envelope that was left in the log, as all that follow it are. A lane
+    /// is here while it is full or until it is read again, so there are few.
+    left_out: HashMap<u64, Seq>,
 }
 
 #[derive(Debug)]
@@ -111,7 +117,7 @@ struct Failures {
 impl Plan {
     /// An empty plan.
     pub fn new(rules: Rules) -> Self {
-        Self { rules, lanes: Lanes::new(rules.concurrency), recoveries_seen: 0 }
+        Self { rules, lanes: Lanes::new(rules.concurrency), recoveries_seen: 0, left_out: HashMap::new() }
     }
 
     /// How many more envelopes it takes.
@@ -134,12 +140,30 @@ impl Plan {
         self.lanes.in_flight()
     }
 
-    /// Takes an envelope into the plan; one that is there already is left as it is. Requests have no order.
+    /// Takes an envelope into the plan; one that is there already is left as it is, one whose lane is full is left out
+    /// until [`Plan::read_again`]. Requests have no order.
     pub fn offer(&mut self, now: Moment, entry: &Entry, health: &Health) {
         let key = if entry.kind.is_request() { None } else { entry.order.under(self.rules.order) };
+        if let Some(key) = key
+            && !self.lanes.contains(entry.seq)
+            && (self.left_out.contains_key(&key) || self.lanes.lane_len(key) >= LANE_ENVELOPES_MAX)
+        {
+            self.left_out.entry(key).or_insert(entry.seq);
+            return;
+        }
         let Entry { kind, received_at, .. } = *entry;
         let job = Job { kind, received_at, successes_seen: health.successes(), failures: None };
         self.lanes.offer(now, entry.seq, key, job);
+    }
+
+    /// From which envelope on the log is to be offered again, because a lane that left some out has room; once.
+    /// Ask only while every commit is on its way, or what has ended would be offered as well.
+    pub fn read_again(&mut self) -> Option<Seq> {
+        let has_room = |key: &u64| self.lanes.lane_len(*key) <= LANE_ENVELOPES_MAX / 2;
+        if !self.left_out.keys().any(has_room) {
+            return None;
+        }
+        std::mem::take(&mut self.left_out).into_values().min()
     }
 
     /// Counts an attempt that somebody else made: the next one says so.
@@ -156,9 +180,16 @@ impl Plan {
             self.recoveries_seen = health.recoveries();
             self.hasten(now);
         }
-        let Some(seq) = self.lanes.next(now) else {
-            return Step::Wait(self.lanes.next_due());
-        };
+        let tries = !matches!(health.down(), Some(Down::Held | Down::BreakerOpen));
+        let oldest = if tries { None } else { self.oldest(wall) };
+        if let Some((seq, Duration::ZERO)) = oldest {
+            self.lanes.start(seq);
+            return Step::Bury { seq, reason: DeadReason::AgeMax };
+        }
+        // Nothing may end or change before the oldest is too old.
+        let no_later = oldest.map(|(_, left)| now + left);
+        let wait = |until: Option<Moment>| Step::Wait([until, no_later].into_iter().flatten().min());
+        let Some(seq) = self.lanes.next(now) else { return wait(self.lanes.next_due()) };
         if let Some(reason) = self.given_up(seq, health, wall) {
             self.lanes.start(seq);
             return Step::Bury { seq, reason };
@@ -166,11 +197,18 @@ impl Plan {
         let probe = match health.pass_event(now) {
             Pass::Free => false,
             Pass::Probe => true,
-            Pass::Wait(until) => return Step::Wait(until),
+            Pass::Wait(until) => return wait(until),
         };
         let job = self.lanes.start(seq).expect("the lanes just named it");
         let attempt = job.failures.as_ref().map_or(1, |failures| failures.attempts.saturating_add(1));
         Step::Start { seq, attempt, probe }
+    }
+
+    /// The oldest head, and how long until it is too old. One that could not be buried has its own time.
+    fn oldest(&self, wall: WallMs) -> Option<(Seq, Duration)> {
+        let living = |job: &Job| job.failures.as_ref().is_none_or(|failures| failures.dying.is_none());
+        let (seq, job) = self.lanes.oldest(living)?;
+        Some((seq, self.rules.age_max.saturating_sub(wall.since(job.received_at))))
     }
 
     /// Whether the next head needs no further attempt: it was given up on before, or it is too old and either was
@@ -183,8 +221,8 @@ impl Plan {
         }
         let too_old = wall.since(job.received_at) >= age_max;
         let hopeless = match health.down() {
-            Some(Down::Paused | Down::Held) => false,
-            Some(Down::BreakerOpen) => true,
+            Some(Down::Paused) => false,
+            Some(Down::Held | Down::BreakerOpen) => true,
             None => job.failures.is_some(),
         };
         (too_old && hopeless).then_some(DeadReason::AgeMax)

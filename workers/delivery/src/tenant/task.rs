@@ -148,6 +148,7 @@ impl Task {
 
     /// Reads the backlog into every plan that has room; true if there is more to read at once.
     fn fill(&mut self, now: Moment) -> bool {
+        self.go_back();
         if !self.unread {
             return false;
         }
@@ -170,6 +171,20 @@ impl Task {
             self.shared.wake.notify_one();
         }
         more
+    }
+
+    /// Reads from further back where a lane left envelopes out and has room for them. Not while commits wait to be
+    /// submitted: the log still shows what they end.
+    fn go_back(&mut self) {
+        if !self.pending.is_empty() || self.commit_at.is_some() {
+            return;
+        }
+        for lane in &mut self.lanes {
+            if let Some(first) = lane.plan.read_again() {
+                lane.cursor = lane.cursor.min(Seq(first.0.saturating_sub(1)));
+                self.unread = true;
+            }
+        }
     }
 
     fn fill_lane(&mut self, index: usize, now: Moment) -> bool {

@@ -95,7 +95,8 @@ impl Bench {
             clock: Arc::new(BootClock),
             epoch: Epoch(7),
             metrics: DeliveryMetrics::new(),
-            loopback_response_urls: true,
+            response_hosts: taut_delivery::allow::response::ResponseHosts::new(&[], "http://127.0.0.1/api/")
+                .expect("an empty list"),
         })?;
         let requests = handle.requests();
         Ok(Self { router: handle.router(), log, dead, board, handle, requests })

@@ -262,9 +262,81 @@ fn twenty_poisoned_in_a_row_hold_the_route() {
         bench.end(seq, Verdict::Poison);
         bench.plan.buried(Seq(seq), bench.now);
     }
-    assert_eq!(bench.next(), Step::Wait(None));
+    assert_eq!(bench.next(), Step::Wait(Some(NOW + HOUR)), "until it is too old");
     bench.health.resume();
     assert_eq!(bench.started(), (21, 1));
+}
+
+#[test]
+fn a_held_route_gives_up_what_is_too_old_and_a_paused_one_nothing() {
+    let mut bench = Bench::new();
+    for seq in 1..=22 {
+        bench.offer(seq, seq);
+    }
+    for _ in 0..20 {
+        let (seq, _) = bench.started();
+        bench.end(seq, Verdict::Poison);
+        bench.plan.buried(Seq(seq), bench.now);
+    }
+    bench.pass(HOUR);
+    bench.health.pause();
+    assert_eq!(bench.next(), Step::Wait(None), "a person's pause keeps everything");
+    bench.health.resume();
+    for _ in 0..20 {
+        bench.health.note(bench.now, Verdict::Poison, false, 0);
+    }
+    assert_eq!(bench.next(), Step::Bury { seq: Seq(21), reason: DeadReason::AgeMax });
+    bench.plan.buried(Seq(21), bench.now);
+    assert_eq!(bench.next(), Step::Bury { seq: Seq(22), reason: DeadReason::AgeMax });
+}
+
+#[test]
+fn behind_an_open_breaker_age_counts_also_for_what_is_not_due() {
+    let mut bench = Bench::new();
+    bench.plan.rules.retry = Retry { first: HOUR * 3, max: HOUR * 3 };
+    for seq in 1..=5 {
+        bench.offer(seq, seq);
+        let (seq, _) = bench.started();
+        bench.end(seq, FAILING);
+    }
+    for _ in 0..5 {
+        bench.health.note(bench.now, Verdict::TargetFault, false, u32::MAX);
+    }
+    bench.pass(HOUR);
+    for seq in 1..=4 {
+        assert_eq!(bench.next(), Step::Bury { seq: Seq(seq), reason: DeadReason::AgeMax });
+    }
+    // The dead letters are full: it waits for its own time, and no other waits for it.
+    bench.plan.bury_later(Seq(1), DeadReason::AgeMax, bench.now + HOUR);
+    assert_eq!(bench.next(), Step::Bury { seq: Seq(5), reason: DeadReason::AgeMax });
+}
+
+#[test]
+fn a_lane_that_stands_leaves_room_for_others_and_loses_nothing() {
+    let mut bench = Bench::new();
+    let many = LANE_ENVELOPES_MAX as u64 * 20;
+    for seq in 1..=many {
+        bench.offer(seq, 7);
+    }
+    assert_eq!(bench.plan.len(), LANE_ENVELOPES_MAX, "one lane does not fill the plan");
+    assert_eq!(bench.plan.read_again(), None, "not before it has room");
+    bench.offer(many + 1, 8);
+    let mut done = Vec::new();
+    while let Step::Start { seq, .. } = bench.next() {
+        bench.end(seq.0, Verdict::Done);
+        done.push(seq.0);
+        bench.pass(Duration::from_millis(1));
+        if let Some(from) = bench.plan.read_again() {
+            for seq in from.0..=many {
+                bench.offer(seq, 7);
+            }
+        }
+    }
+    let other = done.iter().position(|seq| *seq == many + 1).expect("the other lane goes");
+    assert!(other < 3, "side by side with the first");
+    done.remove(other);
+    assert_eq!(done, (1..=many).collect::<Vec<_>>(), "in order, each once");
+    assert!(bench.plan.is_empty());
 }
 
 #[test]
