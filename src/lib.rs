@@ -16,6 +16,7 @@ pub mod cli;
 pub mod config;
 pub mod daemon;
 pub mod demo;
+pub mod doctor;
 pub mod facts;
 pub mod fleet;
 #[cfg(any(test, feature = "fuzzing"))]

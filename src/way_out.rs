@@ -27,6 +27,8 @@ pub struct WayOut {
     pub dialer: Dialer,
     /// Slack's Web API.
     pub api: SlackApi,
+    /// The dialer for handlers: straight, where `delivery.allow_hosts` lets the address through.
+    pub to_handlers: Dialer,
     /// Straight to handlers, where `delivery.allow_hosts` lets the address through.
     pub handlers: HttpClient,
     /// To handlers behind the proxy, and to `response_url`s.
@@ -74,6 +76,7 @@ impl WayOut {
         Ok(Self {
             api,
             handlers: client(&guarded, Way::Direct, short),
+            to_handlers: guarded,
             outside: client(dialer, Way::Outside, HttpLimits::default()),
             dialer: dialer.clone(),
         })

@@ -4,6 +4,7 @@
 
 mod check;
 mod deadletter;
+mod doctor;
 mod handler;
 mod operate;
 mod reference;
@@ -41,6 +42,8 @@ pub enum Command {
     Sim(taut_sim::SimArgs),
     /// Validate configuration and print what is in effect, with the origin of every key.
     Check(check::CheckArgs),
+    /// Walk the way from Slack to the handlers and say, step by step, what works and whose fault it is where not.
+    Doctor(doctor::DoctorArgs),
     /// Try a handler without Slack.
     #[command(subcommand)]
     Handler(handler::HandlerCommand),
@@ -83,6 +86,7 @@ pub fn main() -> ExitCode {
         Command::Sim(args) => {
             on_runtime(async { args.run().await.map_err(|error| Failure::from(error.to_string())) })
         }
+        Command::Doctor(args) => on_runtime(doctor::run(args)),
         Command::Handler(command) => on_runtime(handler::run(command)),
         Command::Status(args) => on_runtime(operate::status(args)),
         Command::DeadLetter(command) => on_runtime(deadletter::run(command)),

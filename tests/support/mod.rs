@@ -110,6 +110,12 @@ impl Site {
         self.line("[store]\n", line);
     }
 
+    /// Replaces a word of the configuration.
+    pub fn replace(&mut self, word: &str, by: &str) {
+        assert!(self.config.contains(word), "the configuration has it");
+        self.config = self.config.replace(word, by);
+    }
+
     fn line(&mut self, table: &str, line: &str) {
         let at = self.config.find(table).expect("the configuration has it") + table.len();
         self.config.insert_str(at, &format!("{line}\n"));
@@ -164,9 +170,14 @@ impl Site {
         &self.config
     }
 
+    /// Writes the configuration.
+    pub fn write_config(&self) {
+        self.write_secret("taut.toml", &self.config);
+    }
+
     /// Writes the configuration and starts the worker.
     pub async fn start(&mut self) {
-        self.write_secret("taut.toml", &self.config);
+        self.write_config();
         if let Err(error) = self.worker.start().await {
             panic!("{error}\n{}", self.worker.log_tail());
         }

@@ -41,6 +41,11 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
+    /// The endpoint of an `http://` or `https://` URL.
+    pub fn of_http(url: &str) -> Option<Self> {
+        Self::of(&url.parse().ok()?, "http", "https")
+    }
+
     /// The endpoint of a URL; `secure` is the scheme with TLS, `plain` the one without.
     pub(crate) fn of(url: &http::Uri, plain: &str, secure: &str) -> Option<Self> {
         let tls = match url.scheme_str()? {

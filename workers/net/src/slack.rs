@@ -65,7 +65,7 @@ pub struct ApiUrlError;
 pub struct SlackApi {
     http: HttpClient,
     open: Uri,
-    is_tls: bool,
+    endpoint: Endpoint,
     timeout: Duration,
 }
 
@@ -81,13 +81,18 @@ impl SlackApi {
         if !bare {
             return Err(ApiUrlError);
         }
-        Ok(Self { http, open, is_tls: endpoint.tls, timeout: CALL_DEFAULT })
+        Ok(Self { http, open, endpoint, timeout: CALL_DEFAULT })
     }
 
     /// Sets the longest that one call may take; 10 s without.
     #[must_use]
     pub fn with_timeout(self, call: Duration) -> Self {
         Self { timeout: call, ..self }
+    }
+
+    /// Where it is.
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
     }
 
     /// Calls `apps.connections.open`: one request, nothing retried.
@@ -104,7 +109,7 @@ impl SlackApi {
             answer_bytes_max: ANSWER_BYTES_MAX,
         };
         let answered = self.http.send(request).await.map_err(|error| answer::missing(&error))?;
-        answer::read(&answered, self.is_tls)
+        answer::read(&answered, self.endpoint.tls)
     }
 }
 

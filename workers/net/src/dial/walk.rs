@@ -1,6 +1,6 @@
 //! A dial that tells what it saw at each step: for `taut doctor`, never for traffic.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use tokio::time::Instant;
 
@@ -62,7 +62,7 @@ impl Dialer {
     async fn walk_straight(&self, target: &Endpoint, walk: &mut Walk) -> Result<Stream, DialError> {
         let since = Instant::now();
         let addresses = self.resolve(Step::Dns, target).await?;
-        walk.hop(Step::Dns, &target.host, since, listed(&addresses));
+        walk.named(Step::Dns, &target.host, since, &addresses);
         let since = Instant::now();
         let addresses = self.admitted(&target.host, addresses)?;
         let stream = self.connect(Step::Tcp, &target.host, addresses).await?;
@@ -79,7 +79,7 @@ impl Dialer {
         let host = &proxy.at.host;
         let since = Instant::now();
         let addresses = self.resolve(Step::ProxyDns, &proxy.at).await?;
-        walk.hop(Step::ProxyDns, host, since, listed(&addresses));
+        walk.named(Step::ProxyDns, host, since, &addresses);
         let since = Instant::now();
         let mut stream = self.connect(Step::ProxyTcp, host, addresses).await?;
         walk.hop(Step::ProxyTcp, host, since, peer(&stream));
@@ -100,6 +100,13 @@ impl Walk {
     fn hop(&mut self, step: Step, host: &str, since: Instant, seen: impl Into<String>) {
         let millis = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.hops.push(Hop { step, host: host.to_owned(), seen: seen.into(), millis });
+    }
+
+    /// A name was resolved; an address needs no such step.
+    fn named(&mut self, step: Step, host: &str, since: Instant, addresses: &[SocketAddr]) {
+        if host.parse::<IpAddr>().is_err() {
+            self.hop(step, host, since, listed(addresses));
+        }
     }
 
     fn look_at(&mut self, watch: &Watch, dialer: &Dialer) {
