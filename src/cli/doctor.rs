@@ -12,9 +12,6 @@ use crate::paths::environment;
 use crate::{config, doctor};
 
 /// `taut doctor`
-///
-/// Opens no socket and changes nothing; each tenant costs one `apps.connections.open`, paced as a worker's. Works with
-/// a worker running and without. Exit 0: all is well. 1: something failed. 2: usage or configuration refused.
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
     /// Examine this tenant only.

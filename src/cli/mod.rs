@@ -43,6 +43,9 @@ pub enum Command {
     /// Validate configuration and print what is in effect, with the origin of every key.
     Check(check::CheckArgs),
     /// Walk the way from Slack to the handlers and say, step by step, what works and whose fault it is where not.
+    ///
+    /// Opens no socket and changes nothing; each tenant costs one `apps.connections.open`, paced as a worker's. Works with
+    /// a worker running and without. Run it as the worker's user. Exit 0: all is well; 1: something failed.
     Doctor(doctor::DoctorArgs),
     /// Try a handler without Slack.
     #[command(subcommand)]

@@ -51,9 +51,9 @@ fn program(examination: &Examination<'_>, route: &RouteConfig, argv: &[String], 
         return;
     };
     match look_at_program(&examination.config.delivery.exec_allow, program.as_ref()) {
-        Ok(_) => findings.ok(step, format!("{program} could be started")),
+        Ok(()) => findings.ok(step, format!("{program} could be started")),
         Err(error) => {
-            findings.failed(step, error.to_string(), Fault::Handler, "mend the program or its place")
+            findings.failed(step, error, Fault::Handler, "mend the program or its place");
         }
     }
 }

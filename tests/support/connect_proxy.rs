@@ -134,7 +134,7 @@ impl Rules {
 /// Waits until the proxy behaves in another way; for ever, if nobody can tell it to.
 async fn another(manner: &mut watch::Receiver<Manner>, than: Manner) {
     if manner.wait_for(|manner| *manner != than).await.is_err() {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 
