@@ -35,6 +35,7 @@ pub(super) fn run(args: &RunArgs) -> Outcome {
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     refuse_core_dumps();
     warn_all(&loaded);
+    warn_of_few_descriptors(loaded.config.tenants.len() as u64);
     if loaded.config.tenants.is_empty() {
         tracing::warn!(
             "there are no tenants: this worker does nothing; name a file with [[tenants]] (--config), or use --forward"
@@ -54,6 +55,21 @@ fn refuse_core_dumps() {
         setrlimit(Resource::Core, none).and_then(|()| set_dumpable_behavior(DumpableBehavior::NotDumpable));
     if let Err(error) = refused {
         tracing::warn!(%error, "core dumps could not be switched off: a crash may write secrets to a file");
+    }
+}
+
+/// Each tenant takes a socket, a second one while the first is replaced, and some connection to a handler.
+fn warn_of_few_descriptors(tenants: u64) {
+    use rustix::process::{Resource, getrlimit};
+    const EACH: u64 = 3;
+    const OTHERS: u64 = 512;
+    let wanted = tenants * EACH + OTHERS;
+    if let Some(limit) = getrlimit(Resource::Nofile).current.filter(|limit| *limit < wanted) {
+        tracing::warn!(
+            limit,
+            wanted,
+            "this process may open few files and connections for its tenants: raise its limit (LimitNOFILE, ulimit -n)"
+        );
     }
 }
 

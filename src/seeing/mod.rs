@@ -3,6 +3,7 @@
 pub mod health;
 pub mod histograms;
 pub mod page;
+mod process;
 pub mod reference;
 pub mod server;
 pub mod status;

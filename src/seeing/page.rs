@@ -8,7 +8,7 @@ use std::sync::Arc;
 use taut_core::metric::{self, Metric, MetricKind};
 use taut_core::{Board, TenantState};
 
-use super::Seen;
+use super::{Seen, process};
 
 /// Renders the families that are read from boards and stores.
 pub fn render(seen: &Seen) -> String {
@@ -89,6 +89,16 @@ impl Page {
         self.line(format_args!("taut_build_info{{version=\"{version}\",durability=\"{durability}\"}} 1"));
         self.head(&metric::STORE_BYTES);
         self.line(format_args!("{} {}", metric::STORE_BYTES.name, store.disk_bytes));
+        for (metric, value) in [
+            (&metric::DESCRIPTORS_OPEN, process::descriptors_open()),
+            (&metric::DESCRIPTORS_MAX, process::descriptors_max()),
+            (&metric::TASKS, process::tasks()),
+        ] {
+            if let Some(value) = value {
+                self.head(metric);
+                self.line(format_args!("{} {value}", metric.name));
+            }
+        }
         self.head(&metric::CLAIMS_OWNED);
         self.line(format_args!("{} {}", metric::CLAIMS_OWNED.name, seen.boards().len()));
     }
@@ -114,6 +124,7 @@ impl Page {
         });
         self.labelled(&metric::SOCKET_OPENS, boards, |b| b.counters.socket_opens.seen().collect());
         self.labelled(&metric::SOCKET_CLOSES, boards, |b| b.counters.socket_closes.seen().collect());
+        self.family(&metric::SOCKETS_OPEN, boards, |b| nonzero(b.counters.sockets_open.get()));
         self.family(&metric::SOCKET_FOREIGN, boards, |b| nonzero(b.counters.socket_foreign.get()));
         self.labelled(&metric::ENVELOPES_RECEIVED, boards, |b| b.counters.received.seen().collect());
         self.labelled(&metric::ENVELOPES_ACKED, boards, |b| b.counters.acked.seen().collect());

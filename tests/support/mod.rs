@@ -5,6 +5,7 @@
 
 pub mod fault_proxy;
 pub mod letters;
+pub mod process;
 pub mod tools;
 
 use std::fmt::Write as _;

@@ -20,6 +20,11 @@ impl Count {
         self.0.fetch_add(n, Relaxed);
     }
 
+    /// Takes `n` off a gauge.
+    pub fn less(&self, n: u64) {
+        self.0.fetch_sub(n, Relaxed);
+    }
+
     /// Sets a gauge.
     pub fn set(&self, n: u64) {
         self.0.store(n, Relaxed);
@@ -119,6 +124,8 @@ pub struct Counters {
     pub socket_opens: Family<13>,
     /// `taut_socket_closes_total{reason}`.
     pub socket_closes: Family<13>,
+    /// `taut_sockets_open`.
+    pub sockets_open: Count,
     /// `taut_socket_foreign`: sockets of this app that are not ours, by Slack's last count.
     pub socket_foreign: Count,
     /// `taut_envelopes_received_total{kind}`.
@@ -151,6 +158,7 @@ impl Default for Counters {
         Self {
             socket_opens: Family::new(OPEN_OUTCOMES),
             socket_closes: Family::new(CLOSE_REASONS),
+            sockets_open: Count::default(),
             socket_foreign: Count::default(),
             received: Family::new(kinds),
             acked: Family::new(kinds),

@@ -73,6 +73,12 @@ pub const SOCKET_OPENS: Metric = counter(
 /// `taut_socket_closes_total`.
 pub const SOCKET_CLOSES: Metric =
     counter("taut_socket_closes_total", &["tenant", "reason"], "Sockets that ended after hello, by reason");
+/// `taut_sockets_open`.
+pub const SOCKETS_OPEN: Metric = gauge(
+    "taut_sockets_open",
+    &["tenant"],
+    "WebSockets whose TCP connection this process holds open, those on their way out included",
+);
 /// `taut_socket_foreign`.
 pub const SOCKET_FOREIGN: Metric = gauge(
     "taut_socket_foreign",
@@ -198,6 +204,18 @@ pub const STORE_BYTES: Metric = gauge("taut_store_bytes", &[], "Bytes the store 
 /// `taut_store_errors_total`.
 pub const STORE_ERRORS: Metric =
     counter("taut_store_errors_total", &["op"], "Failed operations of the store");
+/// `taut_descriptors_open`.
+pub const DESCRIPTORS_OPEN: Metric =
+    gauge("taut_descriptors_open", &[], "Files and connections that the process holds open");
+/// `taut_descriptors_max`.
+pub const DESCRIPTORS_MAX: Metric =
+    gauge("taut_descriptors_max", &[], "Files and connections that the process may open");
+/// `taut_tasks`.
+pub const TASKS: Metric = gauge(
+    "taut_tasks",
+    &[],
+    "Tasks alive in the process: some for each tenant, socket and attempt, none left behind",
+);
 /// `taut_claims_owned`.
 pub const CLAIMS_OWNED: Metric = gauge("taut_claims_owned", &[], "Tenants this worker owns");
 /// `taut_clock_skew_seconds`.
@@ -216,6 +234,7 @@ pub const ALL: &[Metric] = &[
     TENANT_DEAF,
     SOCKET_OPENS,
     SOCKET_CLOSES,
+    SOCKETS_OPEN,
     SOCKET_FOREIGN,
     ENVELOPES_RECEIVED,
     ENVELOPES_ACKED,
@@ -243,6 +262,9 @@ pub const ALL: &[Metric] = &[
     STORE_LATENCY,
     STORE_BYTES,
     STORE_ERRORS,
+    DESCRIPTORS_OPEN,
+    DESCRIPTORS_MAX,
+    TASKS,
     CLAIMS_OWNED,
     CLOCK_SKEW,
     BUILD_INFO,

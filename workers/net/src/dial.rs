@@ -1,6 +1,7 @@
 //! The dialer: from a host's name to a byte stream, through a proxy where one is configured.
 
 mod connect;
+mod descriptors;
 mod error;
 mod last_good;
 mod resolve;
@@ -148,6 +149,9 @@ impl Dialer {
     /// # Errors
     /// [`DialError`] names the step that failed.
     pub async fn dial(&self, target: &Endpoint, way: Way) -> Result<Stream, DialError> {
+        if let Err(kind) = descriptors::room(way, self.shared.deadlines.tcp.0).await {
+            return Err(DialError { step: Step::Tcp, host: target.host.clone(), kind });
+        }
         let stream = match self.proxy(target, way) {
             Some(proxy) => self.through(&proxy, target).await?,
             None => self.straight(target).await?,

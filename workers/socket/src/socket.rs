@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use taut_core::{AppId, Moment};
+use taut_core::{AppId, Board, Moment};
 use taut_net::ws::{Text, WebSocket, WsEvent};
 use taut_vault::AppToken;
 use tokio::sync::mpsc;
@@ -90,6 +90,7 @@ impl Link {
 pub(crate) async fn run(shared: Arc<Shared>, mut link: Link) {
     // Boxed: the opening needs far more room than an idle socket may keep.
     let Some(mut ws) = Box::pin(opening::open(&shared, &mut link)).await else { return };
+    let open = Open::new(&shared.board);
     let now = shared.clock.now();
     let mut socket = Socket {
         liveness: Liveness::new(now, shared.config.ping_after.0, shared.config.quiet_max.0),
@@ -106,11 +107,27 @@ pub(crate) async fn run(shared: Arc<Shared>, mut link: Link) {
         link,
     };
     let end = socket.serve(&mut ws).await;
-    Box::pin(wind_up(socket, ws, end)).await;
+    Box::pin(wind_up(socket, (ws, open), end)).await;
+}
+
+/// Counts a WebSocket as open for as long as its TCP connection is held, however that ends.
+struct Open(Arc<Board>);
+
+impl Open {
+    fn new(board: &Arc<Board>) -> Self {
+        board.counters.sockets_open.one();
+        Self(Arc::clone(board))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.counters.sockets_open.less(1);
+    }
 }
 
 /// Tells the line, lets go of the stream, and finishes what is in flight.
-async fn wind_up(socket: Socket, ws: WebSocket, end: End) {
+async fn wind_up(socket: Socket, (ws, open): (WebSocket, Open), end: End) {
     let event = match end {
         End::Closed(why) => Some(Event::Closed(why)),
         End::Useless => Some(Event::Useless),
@@ -131,6 +148,7 @@ async fn wind_up(socket: Socket, ws: WebSocket, end: End) {
             | End::Useless
             | End::Aborted => ws.abort(),
         }
+        drop(open);
     };
     tokio::join!(let_go, socket.finish());
 }

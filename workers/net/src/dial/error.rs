@@ -68,6 +68,7 @@ impl DialError {
     /// A stable word for machines, told apart by step and cause. It begins with `dns_`, `tcp_`, `proxy_` or `tls_`.
     pub fn code(&self) -> &'static str {
         match (self.step, &self.kind) {
+            (_, DialFault::Descriptors { .. }) => "no_descriptors",
             (Step::ProxyDns | Step::ProxyTcp, _) => "proxy_unreachable",
             (Step::ProxyTls, DialFault::Certificate { .. }) => "proxy_certificate",
             (Step::ProxyTls, _) => "proxy_tls_failed",
@@ -91,7 +92,10 @@ impl DialError {
     /// Who has to act, as far as the step tells.
     pub fn whose(&self) -> Whose {
         match (self.step, &self.kind) {
-            (_, DialFault::ProxyAuth { .. } | DialFault::NotAllowed { .. }) => Whose::Host,
+            (
+                _,
+                DialFault::ProxyAuth { .. } | DialFault::NotAllowed { .. } | DialFault::Descriptors { .. },
+            ) => Whose::Host,
             (Step::ProxyDns | Step::Dns, _) => Whose::Host,
             (Step::ProxyTcp | Step::ProxyTls | Step::Connect, _) => Whose::Proxy,
             (Step::Tcp, DialFault::Refused) => Whose::Target,
@@ -188,6 +192,14 @@ pub enum DialFault {
     Handshake {
         /// The TLS library's words.
         text: String,
+    },
+    /// This process has nearly as many files and connections open as it may.
+    #[error(
+        "this process may open {limit} files and connections and has few left; raise its limit (LimitNOFILE)"
+    )]
+    Descriptors {
+        /// Its limit.
+        limit: u64,
     },
     /// Any other failure of the operating system or of the connection.
     #[error("{text}")]
