@@ -5,7 +5,7 @@ mod support;
 
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use support::Failure;
 use support::Outcome;
 use support::args::Common;
@@ -29,6 +29,37 @@ struct Args {
     /// Seconds of rest before memory is read, and over which processor time is counted
     #[arg(long, default_value_t = 20)]
     rest: u64,
+    /// Measures this case alone
+    #[arg(long, value_enum)]
+    only: Option<Case>,
+}
+
+/// What is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Case {
+    Bare,
+    Unrouted,
+    Delivered,
+}
+
+impl Case {
+    const ALL: [Self; 3] = [Self::Bare, Self::Unrouted, Self::Delivered];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Bare => "bare loop",
+            Self::Unrouted => "taut, no route",
+            Self::Delivered => "taut, delivered to a handler",
+        }
+    }
+
+    fn client(self) -> (Kind, Route) {
+        match self {
+            Self::Bare => (Kind::Bare, Route::Unmatched),
+            Self::Unrouted => (Kind::Taut, Route::Unmatched),
+            Self::Delivered => (Kind::Taut, Route::ToHandler),
+        }
+    }
 }
 
 fn main() -> Result<(), Failure> {
@@ -41,12 +72,8 @@ async fn bench(args: &Args) -> Outcome {
     let slope_head = format!("KiB per tenant, {} to {}", args.from, args.to);
     let mut memory = Table::new([&*slope_head, "after hello", "after ten envelopes"]);
     let mut rest = Table::new(["at rest, ms of CPU per second", "smaller run", "larger run"]);
-    let cases = [
-        ("bare loop", Kind::Bare, Route::Unmatched),
-        ("taut, no route", Kind::Taut, Route::Unmatched),
-        ("taut, delivered to a handler", Kind::Taut, Route::ToHandler),
-    ];
-    for (name, kind, route) in cases {
+    for case in Case::ALL.into_iter().filter(|case| args.only.is_none_or(|only| only == *case)) {
+        let (name, (kind, route)) = (case.name(), case.client());
         let small = measure(kind, route, args, args.from).await?;
         let large = measure(kind, route, args, args.to).await?;
         let slope = |what: fn(&Idle) -> u64| {

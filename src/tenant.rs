@@ -7,35 +7,37 @@
 //! ```
 //! A panic, a bad token or a dead handler of one tenant ends here.
 
+mod asked;
 mod parts;
 mod supervisor;
 
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use taut_core::config::{Config, Environment, TenantConfig};
+use futures::FutureExt as _;
+use taut_core::config::{Config, Environment, SlackConfig, TenantConfig};
 use taut_core::log::{DeadLetters, Log, Registry};
 use taut_core::{Board, Clock, Reason, RouteName, TenantState, WallMs};
 use taut_delivery::allow::response::ResponseHosts;
 use taut_delivery::{DeliveryMetrics, ExecPool};
 use taut_net::gate::StartGate;
 use taut_socket::LineMetrics;
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
+use self::asked::{Asker, asked};
 use self::supervisor::Supervisor;
 use crate::admin::{RouteOrder, TenantOrder};
 use crate::apps::Apps;
 use crate::way_out::WayOut;
 
-/// Orders that may wait for one tenant; more are refused.
-const ORDERS_MAX: usize = 16;
-
 /// What all tenants share.
 pub struct Shared {
+    /// The worker's configuration; its tenants are their supervisors' own.
     pub(crate) config: Config,
+    pub(crate) slack: Arc<SlackConfig>,
     pub(crate) secrets_base: PathBuf,
     /// The host's way out; a tenant with a `network` of its own goes another.
     pub(crate) way_out: WayOut,
@@ -69,8 +71,7 @@ pub struct TenantHandle {
     pub routes: Vec<RouteName>,
     /// Its environment.
     pub environment: Environment,
-    orders: mpsc::Sender<Order>,
-    drain: mpsc::Sender<Drain>,
+    asker: Asker,
 }
 
 struct Drain {
@@ -85,20 +86,21 @@ impl TenantHandle {
     /// # Errors
     /// If too many wait already, or the supervisor has ended.
     pub fn order(&self, order: Order) -> Result<(), String> {
-        self.orders.try_send(order).map_err(|_| "the tenant takes no orders just now; try again".into())
+        let taken = self.asker.order(order);
+        taken.then_some(()).ok_or_else(|| "the tenant takes no orders just now; try again".into())
     }
 
     /// Drains the tenant: nothing new, what is held is finished, its sockets are closed. Whether nothing was cut off.
     pub async fn drain(&self, timeout: Duration, hurry: CancellationToken) -> bool {
         let (done, outcome) = tokio::sync::oneshot::channel();
-        if self.drain.send(Drain { timeout, hurry, done }).await.is_err() {
+        if !self.asker.drain(Drain { timeout, hurry, done }) {
             return true;
         }
         outcome.await.unwrap_or(false)
     }
 }
 
-/// Starts a tenant's supervisor.
+/// Starts a tenant's supervisor, as one of `tasks`.
 ///
 /// The task ends with the drain. It holds no lock and owns nothing another tenant needs; should it panic itself, the
 /// tenant shows `parked: supervisor` and the others go on.
@@ -106,21 +108,20 @@ pub fn supervise(
     shared: Arc<Shared>,
     config: TenantConfig,
     board: Arc<Board>,
-) -> (TenantHandle, JoinHandle<()>) {
-    let (orders, order_queue) = mpsc::channel(ORDERS_MAX);
-    let (drain, drains) = mpsc::channel(1);
+    tasks: &TaskTracker,
+) -> TenantHandle {
+    let (asker, inbox) = asked();
     let handle = TenantHandle {
         routes: config.routes.iter().map(|route| route.name.clone()).collect(),
         environment: config.environment,
-        orders,
-        drain,
+        asker,
     };
-    let supervisor = Supervisor::new(shared, config, Arc::clone(&board), order_queue, drains);
+    let supervisor = Box::new(Supervisor::new(shared, config, Arc::clone(&board), inbox));
     let clock = supervisor.clock();
-    let task = tokio::spawn(async move {
-        let run = tokio::spawn(supervisor.run());
-        if let Err(error) = run.await {
-            tracing::error!(tenant = %board.tenant, %error, "the tenant's supervisor ended");
+    // Not a task within a task, and no async block around it: either would hold a second copy of the whole.
+    tasks.spawn(AssertUnwindSafe(supervisor.run()).catch_unwind().map(move |end| {
+        if end.is_err() {
+            tracing::error!(tenant = %board.tenant, "the tenant's supervisor panicked");
             show(
                 &board,
                 clock.wall(),
@@ -129,8 +130,8 @@ pub fn supervise(
                 "A bug in taut ended this tenant's supervisor: restart the worker, and report it.",
             );
         }
-    });
-    (handle, task)
+    }));
+    handle
 }
 
 fn show(board: &Board, now: WallMs, state: TenantState, code: &str, text: &str) {

@@ -54,7 +54,9 @@ pub fn open_store(
 
 pub(super) async fn build(loaded: Loaded) -> Result<Daemon, String> {
     let environment = paths::environment();
-    let config = loaded.config;
+    let mut config = loaded.config;
+    // Each goes to its supervisor, which keeps the only copy.
+    let configured = std::mem::take(&mut config.tenants);
     let clock: Arc<dyn Clock> = Arc::new(BootClock);
     // Before anything else fetches handles; in a process with several workers the first one's serves all.
     let recorder = histograms::install().ok();
@@ -83,7 +85,7 @@ pub(super) async fn build(loaded: Loaded) -> Result<Daemon, String> {
     let background = TaskTracker::new();
     let stop = CancellationToken::new();
     let shared = Arc::new(shared(&config, loaded.base_dir, &store, &clock)?);
-    let fleet = Arc::new(tenants(&shared, &config.tenants, &seen, &background));
+    let fleet = Arc::new(tenants(&shared, configured, &seen, &background));
     warn_of_the_unconfigured(&*log, &seen);
     let drain_asked = fleet.drain_asked();
 
@@ -118,7 +120,7 @@ pub(super) async fn build(loaded: Loaded) -> Result<Daemon, String> {
     if let Some(recorder) = recorder {
         background.spawn(upkeep::fold_histograms(recorder, stop.clone()));
     }
-    tracing::info!(tenants = config.tenants.len(), %metrics, admin = %admin_path.display(), "running");
+    tracing::info!(tenants = fleet.handles().count(), %metrics, admin = %admin_path.display(), "running");
     Ok(Daemon {
         fleet,
         store,
@@ -186,20 +188,19 @@ fn shared(
         response_hosts: ResponseHosts::new(&config.slack.response_hosts, &config.slack.api_url)
             .map_err(|error| error.to_string())?,
         apps: Apps::default(),
+        slack: Arc::new(config.slack.clone()),
         config: config.clone(),
     })
 }
 
-fn tenants(shared: &Arc<Shared>, configs: &[TenantConfig], seen: &Seen, tasks: &TaskTracker) -> Fleet {
+fn tenants(shared: &Arc<Shared>, configs: Vec<TenantConfig>, seen: &Seen, tasks: &TaskTracker) -> Fleet {
     let mut handles: BTreeMap<TenantId, TenantHandle> = BTreeMap::new();
     for config in configs {
         shared.log.set_limits(&config.id, limits(&shared.config));
         let board = Arc::new(Board::new(config.id.clone(), shared.clock.wall()));
         seen.add(Arc::clone(&board));
-        let (handle, task) = supervise(Arc::clone(shared), config.clone(), board);
-        // Ends with the drain; a panic inside is caught and shown there.
-        tasks.spawn(task);
-        handles.insert(config.id.clone(), handle);
+        let id = config.id.clone();
+        handles.insert(id, supervise(Arc::clone(shared), config, board, tasks));
     }
     Fleet::new(handles, CancellationToken::new())
 }

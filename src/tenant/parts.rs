@@ -128,7 +128,7 @@ impl Supervisor {
             router: Arc::new(intake),
             board: Arc::clone(&self.board),
             clock: Arc::clone(&shared.clock),
-            config: Arc::new(shared.config.slack.clone()),
+            config: Arc::clone(&shared.slack),
             metrics: shared.line_metrics.clone(),
             seed: seed_of(&self.config.id),
             deaf_since: facts::deaf_since(facts),

@@ -3,18 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::asked::{Inbox, Next};
+use super::parts::Running;
+use super::{Drain, Order, Shared, show};
+use crate::admin::{RouteOrder, TenantOrder};
+use crate::facts;
 use taut_core::config::TenantConfig;
 use taut_core::log::TenantFacts;
 use taut_core::{Board, Clock, Moment, Reason, RouteName, TenantId, TenantState};
 use taut_delivery::DeliveryEnd;
 use taut_net::retry::Backoff;
 use taut_socket::{Desired, LineEnd};
-use tokio::sync::mpsc;
-
-use super::parts::Running;
-use super::{Drain, Order, Shared, show};
-use crate::admin::{RouteOrder, TenantOrder};
-use crate::facts;
 
 /// How often missing secrets are looked for.
 const SECRETS_EVERY: Duration = Duration::from_secs(30);
@@ -31,8 +30,7 @@ pub(super) struct Supervisor {
     pub(super) shared: Arc<Shared>,
     pub(super) config: TenantConfig,
     pub(super) board: Arc<Board>,
-    orders: mpsc::Receiver<Order>,
-    drains: mpsc::Receiver<Drain>,
+    inbox: Inbox,
     pub(super) paused: bool,
     restarts: Backoff,
     /// When its parts were last started.
@@ -51,13 +49,7 @@ enum Wake {
 
 impl Supervisor {
     /// A supervisor that has started nothing yet.
-    pub(super) fn new(
-        shared: Arc<Shared>,
-        config: TenantConfig,
-        board: Arc<Board>,
-        orders: mpsc::Receiver<Order>,
-        drains: mpsc::Receiver<Drain>,
-    ) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, config: TenantConfig, board: Arc<Board>, inbox: Inbox) -> Self {
         Self {
             paused: config.paused,
             restarts: Backoff::new(RESTART_FIRST, RESTART_MAX, seed_of(&config.id)),
@@ -65,8 +57,7 @@ impl Supervisor {
             shared,
             config,
             board,
-            orders,
-            drains,
+            inbox,
         }
     }
 
@@ -76,7 +67,7 @@ impl Supervisor {
     }
 
     /// Runs the tenant until it is drained.
-    pub(super) async fn run(mut self) {
+    pub(super) async fn run(mut self: Box<Self>) {
         let mut facts = self.restored();
         self.paused |= facts.paused;
         let mut running: Option<Running> = None;
@@ -97,19 +88,20 @@ impl Supervisor {
                     self.obey(order, running.as_mut());
                 }
                 Wake::Drain(drain) => {
-                    self.drain(running, drain).await;
+                    // Boxed, like everything below that is rare: an idle supervisor holds no room for it.
+                    Box::pin(self.drain(running, drain)).await;
                     return;
                 }
                 Wake::Gone => return,
                 Wake::Time => pause = Duration::ZERO,
                 Wake::LineEnded(end) => {
                     tracing::error!(tenant = %self.config.id, ?end, "the tenant's line ended on its own; restarting it");
-                    facts = self.end(running.take()).await;
+                    facts = Box::pin(self.end(running.take())).await;
                     pause = self.next_pause();
                 }
                 Wake::DeliveryEnded(end) => {
                     tracing::error!(tenant = %self.config.id, ?end, "the tenant's delivery ended on its own; restarting it");
-                    facts = self.end(running.take()).await;
+                    facts = Box::pin(self.end(running.take())).await;
                     pause = self.next_pause();
                 }
             }
@@ -119,7 +111,7 @@ impl Supervisor {
     async fn wake(&mut self, running: Option<&mut Running>, pause: Duration) -> Wake {
         let parts = async {
             let Some(Running { line, delivery, .. }) = running else {
-                tokio::time::sleep(pause).await;
+                Box::pin(tokio::time::sleep(pause)).await;
                 return Wake::Time;
             };
             tokio::select! {
@@ -129,8 +121,11 @@ impl Supervisor {
         };
         tokio::select! {
             biased;
-            drain = self.drains.recv() => drain.map_or(Wake::Gone, Wake::Drain),
-            order = self.orders.recv() => order.map_or(Wake::Gone, Wake::Order),
+            next = self.inbox.next() => match next {
+                Next::Drain(drain) => Wake::Drain(drain),
+                Next::Order(order) => Wake::Order(order),
+                Next::Gone => Wake::Gone,
+            },
             wake = parts => wake,
         }
     }
@@ -252,7 +247,7 @@ impl Supervisor {
         facts
     }
 
-    async fn drain(self, running: Option<Running>, drain: Drain) {
+    async fn drain(&self, running: Option<Running>, drain: Drain) {
         let Some(mut running) = running else {
             answer(drain.done, true);
             return;
@@ -284,4 +279,20 @@ pub(super) fn seed_of(tenant: &TenantId) -> u64 {
     let mut hasher = DefaultHasher::new();
     tenant.hash(&mut hasher);
     hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_supervisor_stays_small() {
+        let bytes = size_of::<Supervisor>() + of_one(Supervisor::run);
+        assert!(bytes <= 1_000, "a supervisor takes {bytes} bytes: box what is rare");
+    }
+
+    /// The size of an async function's future, in bytes.
+    fn of_one<A, F>(_: impl Fn(A) -> F) -> usize {
+        size_of::<F>()
+    }
 }

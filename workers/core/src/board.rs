@@ -39,12 +39,13 @@ impl Count {
 /// Counters of a labelled family: one for each name in a closed list.
 #[derive(Debug)]
 pub struct Family<const N: usize> {
-    names: [&'static str; N],
+    /// Shared by all tenants.
+    names: &'static [&'static str; N],
     counts: [Count; N],
 }
 
 impl<const N: usize> Family<N> {
-    fn new(names: [&'static str; N]) -> Self {
+    fn new(names: &'static [&'static str; N]) -> Self {
         Self { names, counts: std::array::from_fn(|_| Count::default()) }
     }
 
@@ -154,20 +155,19 @@ pub struct Counters {
 
 impl Default for Counters {
     fn default() -> Self {
-        let kinds = Kind::ALL.map(Kind::name);
         Self {
-            socket_opens: Family::new(OPEN_OUTCOMES),
-            socket_closes: Family::new(CLOSE_REASONS),
+            socket_opens: Family::new(&OPEN_OUTCOMES),
+            socket_closes: Family::new(&CLOSE_REASONS),
             sockets_open: Count::default(),
             socket_foreign: Count::default(),
-            received: Family::new(kinds),
-            acked: Family::new(kinds),
+            received: Family::new(&Kind::NAMES),
+            acked: Family::new(&Kind::NAMES),
             duplicate: Count::default(),
-            refused: Family::new(REFUSED_REASONS),
+            refused: Family::new(&REFUSED_REASONS),
             unrouted: Count::default(),
             unreadable: Count::default(),
             requests_cut: Count::default(),
-            attempts: Family::new(ATTEMPT_OUTCOMES),
+            attempts: Family::new(&ATTEMPT_OUTCOMES),
             delivered: Count::default(),
             deaf_ms: Count::default(),
             restarts: Count::default(),

@@ -55,6 +55,17 @@ impl Kind {
         Self::Unknown,
     ];
 
+    /// Their names, in the same order: the label values of families by kind.
+    pub const NAMES: [&'static str; 13] = {
+        let mut names = [""; 13];
+        let mut at = 0;
+        while at < names.len() {
+            names[at] = Self::ALL[at].name();
+            at += 1;
+        }
+        names
+    };
+
     /// The kind of an envelope with this `type`, whose payload has this `type` (interactive payloads only).
     pub fn of(envelope_type: &str, payload_type: Option<&str>) -> Self {
         match (envelope_type, payload_type) {

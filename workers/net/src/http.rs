@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -109,7 +110,8 @@ pub enum HttpError {
 /// Sends requests over kept connections. Cheap to clone.
 #[derive(Clone)]
 pub struct HttpClient {
-    pool: Client<Connector, Full<Bytes>>,
+    /// One for all clones: each tenant and each route holds some.
+    pool: Arc<Client<Connector, Full<Bytes>>>,
 }
 
 impl HttpClient {
@@ -121,7 +123,7 @@ impl HttpClient {
             .pool_idle_timeout(limits.idle_max)
             .http1_max_buf_size(HEAD_BYTES_MAX)
             .build(Connector { dialer, way });
-        Self { pool }
+        Self { pool: Arc::new(pool) }
     }
 
     /// Sends one request and reads the whole answer. Cancel safe: dropping it closes that connection.

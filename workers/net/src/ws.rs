@@ -21,6 +21,9 @@ pub use self::upgrade::{UpgradeError, connect};
 /// Read from the kernel at once, in bytes; held by every socket for good, so small.
 const READ_BUFFER_BYTES: usize = 4 * 1024;
 
+/// Read at once where TLS is underneath: its own 4 KiB buffer is the one that the kernel fills.
+const READ_BUFFER_BYTES_OVER_TLS: usize = 1024;
+
 /// Frames that are collected before they go out without a flush, in bytes.
 const WRITE_BUFFER_BYTES: usize = 16 * 1024;
 
@@ -43,9 +46,9 @@ impl Default for WsLimits {
 }
 
 impl WsLimits {
-    fn config(&self) -> WebSocketConfig {
+    fn config(&self, over_tls: bool) -> WebSocketConfig {
         WebSocketConfig::default()
-            .read_buffer_size(READ_BUFFER_BYTES)
+            .read_buffer_size(if over_tls { READ_BUFFER_BYTES_OVER_TLS } else { READ_BUFFER_BYTES })
             .write_buffer_size(WRITE_BUFFER_BYTES)
             .max_write_buffer_size(WRITE_BUFFER_BYTES_MAX)
             .max_message_size(Some(self.frame_bytes_max))

@@ -91,7 +91,8 @@ impl TenantLine {
             metrics: deps.metrics,
         });
         // The task's end is the root's to judge: after a panic it starts the line anew.
-        let task = tokio::spawn(Tenant::new(shared, setup, Arc::clone(&wishes)).run());
+        let tenant = Box::new(Tenant::new(shared, setup, Arc::clone(&wishes)));
+        let task = tokio::spawn(tenant.run());
         LineHandle { wishes, task, end: None }
     }
 }

@@ -30,3 +30,6 @@ pub use self::handle::{ClaimApp, LineDeps, LineEnd, LineHandle, TenantLine};
 pub use self::metrics::LineMetrics;
 pub use self::pure::line::Desired;
 pub use self::router::{RouteFn, Routed, Router};
+
+#[cfg(test)]
+mod sizes;

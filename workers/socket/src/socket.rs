@@ -18,10 +18,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::channel::mpsc;
+use futures::{SinkExt as _, StreamExt as _};
 use taut_core::{AppId, Board, Moment};
-use taut_net::ws::{Text, WebSocket, WsEvent};
+use taut_net::ws::{Text, WebSocket};
 use taut_vault::AppToken;
-use tokio::sync::mpsc;
 use tracing::debug;
 
 pub(crate) use self::ack::Ack;
@@ -66,7 +67,7 @@ pub(crate) enum Report {
 /// A socket's side of the line.
 pub(crate) struct Link {
     pub(crate) generation: Generation,
-    pub(crate) reports: mpsc::Sender<Box<Report>>,
+    pub(crate) reports: mpsc::Sender<Report>,
     pub(crate) orders: mpsc::Receiver<Order>,
     pub(crate) token: Arc<AppToken>,
     /// The app that envelopes must belong to, where known.
@@ -75,20 +76,20 @@ pub(crate) struct Link {
 
 impl Link {
     /// A closed line takes its sockets along, so a report nobody takes is no loss.
-    async fn report(&self, report: Report) {
-        if self.reports.send(Box::new(report)).await.is_err() {
+    async fn report(&mut self, report: Report) {
+        if self.reports.send(report).await.is_err() {
             debug!(socket = self.generation.0, "the line is gone");
         }
     }
 
-    async fn event(&self, event: Event) {
+    async fn event(&mut self, event: Event) {
         self.report(Report::Event(self.generation, event)).await;
     }
 }
 
 /// Runs one socket from its ticket to its last ack.
 pub(crate) async fn run(shared: Arc<Shared>, mut link: Link) {
-    // Boxed: the opening needs far more room than an idle socket may keep.
+    // Boxed, here and below: what happens once, or rarely, needs far more room than an idle socket may keep.
     let Some(mut ws) = Box::pin(opening::open(&shared, &mut link)).await else { return };
     let open = Open::new(&shared.board);
     let now = shared.clock.now();
@@ -127,7 +128,7 @@ impl Drop for Open {
 }
 
 /// Tells the line, lets go of the stream, and finishes what is in flight.
-async fn wind_up(socket: Socket, (ws, open): (WebSocket, Open), end: End) {
+async fn wind_up(mut socket: Socket, (ws, open): (WebSocket, Open), end: End) {
     let event = match end {
         End::Closed(why) => Some(Event::Closed(why)),
         End::Useless => Some(Event::Useless),
@@ -196,22 +197,25 @@ impl Socket {
         tokio::pin!(timer);
         loop {
             if self.phase != Phase::Open
-                && let Some(end) = self.close_in_steps(ws).await
+                && let Some(end) = Box::pin(self.close_in_steps(ws)).await
             {
                 return end;
             }
             let reading = self.is_reading();
             let end = tokio::select! {
                 biased;
-                order = self.link.orders.recv() => {
-                    let end = self.on_order(ws, order).await;
+                order = self.link.orders.next() => {
+                    let end = Box::pin(self.on_order(ws, order)).await;
                     timer.as_mut().reset(tokio::time::Instant::now() + self.pause());
                     end
                 }
-                acks = self.flight.ready(&self.shared) => self.write(ws, acks).await,
-                event = ws.next(), if reading => self.on_read(ws, event).await,
+                acks = self.flight.ready(&self.shared) => Box::pin(self.write(ws, acks)).await,
+                event = ws.next(), if reading => match intake::read(self, ws, event) {
+                    None if self.news.is_empty() => None,
+                    end => Box::pin(self.on_news(ws, end)).await,
+                },
                 () = &mut timer => {
-                    let end = self.on_timer(ws, reading).await;
+                    let end = Box::pin(self.on_timer(ws, reading)).await;
                     timer.as_mut().reset(tokio::time::Instant::now() + self.pause());
                     end
                 }
@@ -349,8 +353,8 @@ impl Socket {
         self.flight.cut(&self.shared);
     }
 
-    async fn on_read(&mut self, ws: &mut WebSocket, first: WsEvent) -> Option<End> {
-        let end = intake::read(self, ws, first);
+    /// What was read ends the socket, or is for the line.
+    async fn on_news(&mut self, ws: &mut WebSocket, end: Option<End>) -> Option<End> {
         for event in std::mem::take(&mut self.news) {
             self.link.event(event).await;
         }

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt as _;
+use futures::channel::mpsc;
 use taut_core::{AppId, Moment, Reason, TenantState, WallMs};
 use taut_net::retry::Backoff;
 use taut_vault::AppToken;
-use tokio::sync::mpsc;
 use tokio::task::{Id, JoinSet};
 use tracing::{debug, error, info, warn};
 
@@ -21,7 +22,7 @@ use crate::socket::{self, ACK_DEADLINE, Ack, Link, Order, Report};
 const RETRY_FIRST: Duration = Duration::from_secs(1);
 /// … up to this.
 const RETRY_MAX: Duration = Duration::from_mins(2);
-/// Reports of sockets not yet taken; a socket that finds no room waits.
+/// Reports of sockets not yet taken, and one more for each socket; one that finds no room waits.
 const REPORTS_MAX: usize = 32;
 /// Orders a socket has not yet taken; late acks wait with the line beyond. More than it may hold for a new socket.
 const ORDERS_MAX: usize = 80;
@@ -67,7 +68,8 @@ pub(crate) struct Tenant {
     deaf: Deaf,
     sockets: JoinSet<()>,
     slots: Vec<Slot>,
-    reports: (mpsc::Sender<Box<Report>>, mpsc::Receiver<Box<Report>>),
+    /// Like the orders, a list and not tokio's channel: that one takes a block for 32 messages at once.
+    reports: (mpsc::Sender<Report>, mpsc::Receiver<Report>),
     claim_app: ClaimApp,
     drain_by: Option<Moment>,
     first_wish: Desired,
@@ -99,8 +101,8 @@ impl Tenant {
         }
     }
 
-    /// Runs until drained.
-    pub(crate) async fn run(mut self) -> LineEnd {
+    /// Runs until drained. Boxed: an async function keeps a second copy of what it is given by value.
+    pub(crate) async fn run(mut self: Box<Self>) -> LineEnd {
         self.feed(Input::Desired(self.first_wish));
         loop {
             if let Some(end) = self.drained() {
@@ -110,7 +112,7 @@ impl Tenant {
             tokio::select! {
                 biased;
                 () = wishes.changed.notified() => self.on_wishes(),
-                Some(report) = self.reports.1.recv() => self.on_report(*report),
+                Some(report) = self.reports.1.next() => self.on_report(report),
                 Some(ended) = self.sockets.join_next_with_id() => match ended {
                     Ok((task, ())) => self.on_ended(task, false),
                     Err(error) => self.on_ended(error.id(), error.is_panic()),
@@ -155,7 +157,7 @@ impl Tenant {
         if let Some(still) = pending.still {
             let deaf = self.deaf.stood_still(self.shared.clock.now(), still);
             self.shared.board.counters.deaf_ms.add(millis(deaf));
-            for slot in &self.slots {
+            for slot in &mut self.slots {
                 if slot.orders.try_send(Order::Look).is_err() {
                     debug!(tenant = %self.shared.tenant, socket = slot.generation.0, "busy or gone: not asked");
                 }
@@ -178,7 +180,7 @@ impl Tenant {
     fn send_late(&mut self, given_up: Option<Box<Ack>>) {
         let mut cut: Vec<_> = given_up.into_iter().collect();
         cut.extend(self.late.expired(self.shared.clock.now()));
-        let slot = self.slots.iter().find(|slot| Some(slot.generation) == self.current);
+        let slot = self.slots.iter_mut().find(|slot| Some(slot.generation) == self.current);
         if let Some(slot) = slot {
             let waiting: Vec<_> = self.late.take().collect();
             for ack in waiting {
@@ -263,16 +265,12 @@ impl Tenant {
         self.slots.push(Slot { generation, task: abort.id(), orders, abort });
     }
 
-    fn order(&self, generation: Generation, order: Order) {
-        let Some(slot) = self.slot(generation) else { return };
-        if let Err(mpsc::error::TrySendError::Full(_)) = slot.orders.try_send(order) {
+    fn order(&mut self, generation: Generation, order: Order) {
+        let Some(slot) = self.slots.iter_mut().find(|slot| slot.generation == generation) else { return };
+        if slot.orders.try_send(order).is_err_and(|refused| refused.is_full()) {
             // A socket that takes no orders is stuck. One whose inbox is closed is winding up by itself.
             slot.abort.abort();
         }
-    }
-
-    fn slot(&self, generation: Generation) -> Option<&Slot> {
-        self.slots.iter().find(|slot| slot.generation == generation)
     }
 
     /// Brings the board up to date after a step.

@@ -72,6 +72,11 @@ impl Orphans {
         }
     }
 
+    /// Whether every copy of a removed route has been seen to.
+    pub(super) const fn are_done(&self, shared: &Shared) -> bool {
+        shared.removed.is_empty() || (self.seen_all && !self.under_way)
+    }
+
     /// When to try again.
     pub(super) const fn again_at(&self) -> Option<Moment> {
         self.again_at

@@ -1,4 +1,5 @@
-//! The delivery task: one for each tenant; parked while its backlog is empty.
+//! The delivery task: one for each tenant. While there is nothing to deliver it is parked, and all that follows does
+//! not exist.
 //!
 //! ```text
 //! wake ─► fill: log.backlog ─► plans (one for each route) ─► attempts ─► verdict ─┬─► commits (batched)
@@ -61,6 +62,20 @@ struct Lane {
     cursor: Seq,
 }
 
+/// Delivers the tenant's backlog until a drain has been asked for and everything under way has ended.
+pub(super) async fn run(shared: Arc<Shared>) {
+    let waker = Arc::clone(&shared.wake);
+    shared.log.subscribe(&shared.tenant, Arc::new(move || waker.notify_one()));
+    loop {
+        // Boxed: a parked tenant holds nothing of it.
+        Box::pin(Task::new(Arc::clone(&shared)).deliver()).await;
+        tokio::select! {
+            () = shared.stop.cancelled() => return,
+            () = shared.wake.notified() => {}
+        }
+    }
+}
+
 /// See the module.
 pub(super) struct Task {
     shared: Arc<Shared>,
@@ -82,7 +97,7 @@ pub(super) struct Task {
 }
 
 impl Task {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
+    fn new(shared: Arc<Shared>) -> Self {
         let lanes =
             shared.routes.iter().map(|route| Lane { plan: Plan::new(route.rules), cursor: Seq(0) }).collect();
         Self {
@@ -101,12 +116,10 @@ impl Task {
         }
     }
 
-    /// Delivers until a drain has been asked for and everything under way has ended.
-    pub(super) async fn run(mut self) {
+    /// Delivers until nothing is left to deliver, or a drain has been asked for and everything under way has ended.
+    async fn deliver(mut self) {
         let wake = Arc::clone(&self.shared.wake);
         let stop = self.shared.stop.clone();
-        let waker = Arc::clone(&wake);
-        self.shared.log.subscribe(&self.shared.tenant, Arc::new(move || waker.notify_one()));
         loop {
             let now = self.shared.clock.now();
             if self.fill(now) {
@@ -114,7 +127,7 @@ impl Task {
             }
             let next = self.start_due(now);
             self.flush_commits(now);
-            if stop.is_cancelled() && self.is_idle() {
+            if self.is_idle() && (stop.is_cancelled() || self.is_done()) {
                 return;
             }
             let timer = async {
@@ -144,6 +157,12 @@ impl Task {
             && self.orphan_burials.is_empty()
             && self.commits.is_empty()
             && (self.pending.is_empty() || self.commit_at.is_some())
+    }
+
+    /// Whether nothing is left that this task would have to remember: it may end, and start anew at the next wake.
+    fn is_done(&self) -> bool {
+        let waits = self.unread || !self.pending.is_empty() || self.commit_at.is_some();
+        !waits && self.lanes.iter().all(|lane| lane.plan.is_empty()) && self.orphans.are_done(&self.shared)
     }
 
     /// Reads the backlog into every plan that has room; true if there is more to read at once.
@@ -281,5 +300,21 @@ impl Task {
             self.lanes[lane].plan.not_started(seq, now + COMMIT_AGAIN_AFTER);
         }
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_parked_delivery_stays_small() {
+        let bytes = of_one(run);
+        assert!(bytes <= 256, "a parked delivery's task takes {bytes} bytes");
+    }
+
+    /// The size of an async function's future, in bytes.
+    fn of_one<A, F>(_: impl Fn(A) -> F) -> usize {
+        size_of::<F>()
     }
 }

@@ -60,7 +60,8 @@ impl UpgradeError {
 pub async fn connect(dialer: &Dialer, url: &TicketUrl, limits: WsLimits) -> Result<WebSocket, UpgradeError> {
     let request = request(url)?;
     let stream = dialer.dial(url.endpoint(), Way::Outside).await?;
-    let upgrade = tokio_tungstenite::client_async_with_config(request, stream, Some(limits.config()));
+    let config = limits.config(url.endpoint().tls);
+    let upgrade = tokio_tungstenite::client_async_with_config(request, stream, Some(config));
     let limit = dialer.deadlines().upgrade.0;
     match tokio::time::timeout(limit, upgrade).await {
         Ok(Ok((inner, _))) => Ok(WebSocket { inner, write_max: limits.write }),

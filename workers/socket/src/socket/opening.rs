@@ -1,5 +1,6 @@
 //! From the wish for a socket to an upgraded one. Every step has its deadline in `taut_net`.
 
+use futures::StreamExt as _;
 use taut_core::Reason;
 use taut_core::config::SlackConfig;
 use taut_net::slack::{OpenClass, OpenError, TicketUrl};
@@ -13,7 +14,7 @@ use crate::shared::Shared;
 pub(super) async fn open(shared: &Shared, link: &mut Link) -> Option<WebSocket> {
     let url = tokio::select! {
         biased;
-        order = link.orders.recv() => return give_up(shared, order),
+        order = link.orders.next() => return give_up(shared, order),
         ticket = ticket(shared, &link.token) => ticket,
     };
     let url = match url {
@@ -28,7 +29,7 @@ pub(super) async fn open(shared: &Shared, link: &mut Link) -> Option<WebSocket> 
     };
     let upgraded = tokio::select! {
         biased;
-        order = link.orders.recv() => return give_up(shared, order),
+        order = link.orders.next() => return give_up(shared, order),
         upgraded = ws::connect(&shared.dialer, &url, limits(&shared.config)) => upgraded,
     };
     match upgraded {
