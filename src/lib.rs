@@ -4,6 +4,7 @@
 //! main ─► cli ─► config ─► daemon ─┬─► tenant (one supervisor each) ─► socket line, delivery
 //!                                  ├─► seeing (metrics, health, status)
 //!                                  └─► admin (Unix socket) ◄─ cli (status, deadletter, route, …)
+//!           └─► doctor ─► way_out (proxy, TLS, clients; the tenants go the same way)
 //! ```
 //!
 //! Invariant: tasks are spawned in `daemon`, `tenant`, `seeing` and `admin` alone, and in the roles' own

@@ -135,10 +135,13 @@ pub(super) fn owner(examination: &Examination<'_>, tenant: &TenantConfig, findin
         return;
     };
     let TenantStatus { state, reason, reason_text, sockets, num_connections, foreign_sockets, .. } = seen;
-    if state == "connected" {
-        findings.ok("socket", format!("the worker holds {sockets}, {}", heard(seen)));
-    } else {
-        findings.notice("socket", format!("the worker is {state}: {reason}: {reason_text}"));
+    match (state.as_str(), fault_of_state(state, reason)) {
+        ("connected", _) => findings.ok("socket", format!("the worker holds {sockets}, {}", heard(seen))),
+        (_, None) => findings.notice("socket", format!("the worker's tenant is {state}: {reason}")),
+        (_, Some(whose)) => {
+            let seen = format!("the worker's tenant is {state}: {reason}");
+            findings.failed("socket", seen, whose, reason_text.clone());
+        }
     }
     let Some(count) = num_connections else {
         findings.skipped("ghosts", "no hello has said how many sockets the app has");
@@ -151,6 +154,22 @@ pub(super) fn owner(examination: &Examination<'_>, tenant: &TenantConfig, findin
         findings.failed("ghosts", seen, Fault::Admin, advice);
     } else {
         findings.ok("ghosts", format!("none: Slack counted {count} at the last hello"));
+    }
+}
+
+/// Whose fault it is that the worker has no socket for a tenant; nobody's where it was just started or is paused.
+fn fault_of_state(state: &str, reason: &str) -> Option<Fault> {
+    let step = reason.split('_').next().unwrap_or_default();
+    match (state, reason, step) {
+        ("paused" | "quarantined", ..)
+        | (_, "start" | "token_changed" | "warning" | "refresh_requested", _) => None,
+        ("incomplete", "store" | "secret_missing", _) => Some(Fault::Host),
+        ("incomplete", ..) | (_, "duplicate_app" | "foreign_app", _) => Some(Fault::Configuration),
+        ("parked" | "waiting", ..) => Some(Fault::Admin),
+        (_, "tls_untrusted" | "tls_not_yet_valid", _) | (_, _, "dns") => Some(Fault::Host),
+        (_, _, "proxy") => Some(Fault::Proxy),
+        (_, "quiet" | "transport", _) | (_, _, "tcp" | "tls" | "upgrade") => Some(Fault::Network),
+        _ => Some(Fault::Slack),
     }
 }
 
@@ -273,6 +292,25 @@ mod tests {
             (found[0].mark, mark)
         });
         assert!(marks.iter().all(|(found, wanted)| found == wanted), "{marks:?}");
+    }
+
+    #[test]
+    fn a_tenant_without_a_socket_has_somebody_to_act_unless_it_was_just_started() {
+        let cases = [
+            ("starting", "start", None),
+            ("paused", "operator", None),
+            ("starting", "dns_timeout", Some(Fault::Host)),
+            ("starting", "proxy_auth", Some(Fault::Proxy)),
+            ("starting", "upgrade_refused", Some(Fault::Network)),
+            ("starting", "internal_error", Some(Fault::Slack)),
+            ("parked", "token_revoked", Some(Fault::Admin)),
+            ("parked", "duplicate_app", Some(Fault::Configuration)),
+            ("waiting", "link_disabled", Some(Fault::Admin)),
+            ("incomplete", "secret_missing", Some(Fault::Host)),
+        ];
+        for (state, reason, whose) in cases {
+            assert_eq!(fault_of_state(state, reason), whose, "{state}: {reason}");
+        }
     }
 
     #[test]
