@@ -27,6 +27,8 @@ pub(crate) enum Fault {
     FailFrom(u64, u64),
     /// No new segment can be made but from a recycled one.
     Full,
+    /// Writes and syncs of the database fail; the log's do not.
+    Database,
 }
 
 #[derive(Default)]
@@ -124,13 +126,22 @@ impl State {
         let number = self.operations;
         self.operations += 1;
         match self.fault.unwrap_or(Fault::None) {
-            Fault::None | Fault::Full => Ok(()),
+            Fault::None | Fault::Full | Fault::Database => Ok(()),
             Fault::CrashAt(at) if number >= at => Err(io::Error::other("the power is gone")),
             Fault::FailFrom(from, count) if (from..from + count).contains(&number) => {
                 Err(io::Error::other("the disk failed"))
             }
             Fault::CrashAt(_) | Fault::FailFrom(..) => Ok(()),
         }
+    }
+
+    /// Counts an operation on one file.
+    fn operate_on(&mut self, number: u32) -> io::Result<()> {
+        self.operate()?;
+        if self.fault == Some(Fault::Database) && number == DATABASE {
+            return Err(io::Error::other("the database's blocks are bad"));
+        }
+        Ok(())
     }
 
     fn is_first_failure(&self) -> bool {
@@ -222,7 +233,7 @@ impl SegmentFile for FaultyFile {
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let mut state = self.disk.state.lock();
-        let outcome = state.operate();
+        let outcome = state.operate_on(self.number);
         let torn = outcome.is_err() && state.is_first_failure();
         let content = state.files.get_mut(&self.number).ok_or(io::ErrorKind::NotFound)?;
         let start = usize::try_from(offset).unwrap();
@@ -236,7 +247,7 @@ impl SegmentFile for FaultyFile {
 
     fn sync(&self) -> io::Result<()> {
         let mut state = self.disk.state.lock();
-        let outcome = state.operate();
+        let outcome = state.operate_on(self.number);
         let content = state.files.get_mut(&self.number).ok_or(io::ErrorKind::NotFound)?;
         let dirty = std::mem::take(&mut content.dirty);
         outcome?;
@@ -301,7 +312,7 @@ impl redb::StorageBackend for FaultyDatabase {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         let mut state = self.0.disk.state.lock();
-        state.operate()?;
+        state.operate_on(self.0.number)?;
         let content = state.files.get_mut(&self.0.number).ok_or(io::ErrorKind::NotFound)?;
         content.durable.resize(usize::try_from(len).unwrap(), 0);
         content.seen.resize(usize::try_from(len).unwrap(), 0);

@@ -5,13 +5,14 @@ use std::sync::mpsc::channel;
 
 use futures::FutureExt;
 use futures::executor::block_on;
-use taut_core::log::{Append, DeadLetters, FullReason, Log, Overflow, QueueLimits};
+use taut_core::log::{Append, DeadLetters, DeadLettersError, FullReason, Log, Overflow, QueueLimits};
 use taut_core::{Clock, Seq};
 
 use super::crash::open;
-use super::faulty::FaultyDisk;
-use super::scratch;
-use crate::testing::{ManualClock, event, tenant};
+use super::faulty::{Fault, FaultyDisk};
+use super::{options, scratch};
+use crate::DiskStore;
+use crate::testing::{Bounds, ManualClock, event, tenant};
 
 const LIMITS: QueueLimits = QueueLimits {
     envelopes_max: 4,
@@ -87,6 +88,42 @@ fn who_waits_for_room_is_answered_when_the_dead_letters_are_full_and_when_the_st
     store.remove(&[]).unwrap();
     store.close();
     assert_eq!(block_on(store.append(vec![entry(30)])), [Append::Unavailable]);
+}
+
+#[test]
+fn a_failing_database_costs_only_who_overflows_and_heals() {
+    let (disk, directory, clock) = (FaultyDisk::new(64 << 10), scratch(), Arc::new(ManualClock::default()));
+    let options = crate::DiskOptions { segment_bytes: 64 << 10, ..options(&directory, Bounds::default()) };
+    let open = || {
+        let backing = Box::new(disk.clone());
+        let store =
+            DiskStore::open_on(&options, Arc::new(disk.clone()), backing, clock.clone(), None).unwrap().0;
+        store.set_limits(&tenant("acme"), LIMITS);
+        store
+    };
+    let store = open();
+    let append = |name: &str, n: usize| {
+        block_on(store.append(vec![event(name, &format!("{name} {n}"), clock.wall())]))[0]
+    };
+    for n in 0..4 {
+        assert!(matches!(append("acme", n), Append::Stored(_)));
+    }
+    disk.set(Fault::Database);
+    for n in 0..3 {
+        assert_eq!(append("acme", 4), Append::Unavailable, "its room could not be made");
+        assert!(matches!(append("globex", n), Append::Stored(_)), "others have room");
+        let lost = store.put(vec![crate::conformance::letter("globex", 1, "bot", 5)]);
+        assert!(matches!(lost, Err(DeadLettersError::Failed { .. })), "{lost:?}");
+    }
+    assert_eq!(store.stats_of("acme"), (4, 0), "nobody left");
+    assert!(store.store_stats().writable, "the log is well");
+    disk.set(Fault::None);
+    assert!(matches!(append("acme", 4), Append::Stored(_)));
+    assert_eq!(store.stats_of("acme"), (4, 1));
+    store.close();
+    let store = open();
+    assert_eq!((store.stats_of("acme"), store.stats_of("globex")), ((4, 1), (3, 0)));
+    store.close();
 }
 
 impl crate::DiskStore {
