@@ -16,7 +16,7 @@ const APPEND_ERRORS: &str = "taut_store_errors_total{op=\"append\"}";
 pub fn patient() -> Switches {
     Switches {
         ack_deadline: Duration::from_secs(1),
-        retry_waits: [50, 1_000, 8_000].map(Duration::from_millis),
+        retry_waits: [50, 1_000, 4_000].map(Duration::from_millis),
         opens_burst: 1_000,
         speed: 1.0,
         ..Switches::default()

@@ -78,3 +78,39 @@ fn f57_a_network_filesystem_is_refused() {
         assert!(named, "{name}: {text}");
     }
 }
+
+#[test]
+fn f55_a_damaged_database_is_refused_by_name_and_not_begun_anew() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let store = directory.path().join("store");
+    let (database, config) = (store.join("taut.redb"), directory.path().join("taut.toml"));
+    let text = format!("[store]\npath = \"{}\"\n", store.display());
+    std::fs::write(&config, text).expect("the file is written");
+    let taut = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_taut"));
+        command.args(args).arg("--config").arg(&config).output().expect("the binary runs")
+    };
+    let list = || taut(&["deadletter", "list", "--offline"]);
+    assert!(list().status.success(), "a fresh store");
+    let whole = std::fs::read(&database).expect("it is there");
+    let mut refused = 0;
+    for at in (0..whole.len()).step_by(whole.len() / 60) {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 0x40;
+        std::fs::write(&database, &bytes).expect("it is written");
+        let output = list();
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        if output.status.success() {
+            continue;
+        }
+        refused += 1;
+        assert_eq!(output.status.code(), Some(1), "byte {at}: {text}");
+        assert!(text.contains(&database.display().to_string()), "byte {at}: {text}");
+        let check = taut(&["store", "check", "--offline"]);
+        assert_eq!(check.status.code(), Some(1), "byte {at}");
+        assert_eq!(std::fs::read(&database).expect("it is there"), bytes, "byte {at}: it is left as it is");
+    }
+    assert!(refused > 0, "some byte matters");
+    std::fs::write(&database, &whole[..whole.len() / 2]).expect("it is written");
+    assert_eq!(list().status.code(), Some(1), "half a database");
+}

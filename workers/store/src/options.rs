@@ -74,7 +74,10 @@ pub enum OpenError {
         path: PathBuf,
     },
     /// The embedded database refuses.
-    #[error("could not open the database {path}: {cause}", path = .path.display())]
+    #[error(
+        "could not open the database {path}: {cause}; `taut store check --offline` looks at all of the store",
+        path = .path.display()
+    )]
     Database {
         /// Which file.
         path: PathBuf,
