@@ -23,6 +23,8 @@ use taut_store::DiskStore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+#[cfg(test)]
+pub(crate) use self::build::shared;
 pub use self::build::{limits, open_store};
 use crate::config::Loaded;
 use crate::facts;

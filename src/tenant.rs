@@ -10,6 +10,8 @@
 mod asked;
 mod parts;
 mod supervisor;
+#[cfg(test)]
+mod tests;
 
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;

@@ -163,7 +163,7 @@ fn words(recovery: &RecoveryReport) -> String {
     )
 }
 
-fn shared(
+pub(crate) fn shared(
     config: &Config,
     secrets_base: std::path::PathBuf,
     store: &DiskStore,

@@ -1,11 +1,12 @@
 //! Opening a socket: every way it can fail, and what is tried again.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use taut_sim::{Act, AppHandle, AppSpec, OpenFailure, Sample, Sim, SimConfig, Switches, UpgradeFailure};
 use taut_socket::Desired;
 
-use crate::rig::{APP, Rig, Setup, TOKEN, span};
+use crate::rig::{APP, Rig, Setup, SleepyClock, TOKEN, span};
 
 /// A line that is started only after `prepare` has set the stage.
 async fn prepared(setup: Setup, prepare: impl FnOnce(&taut_sim::AppHandle)) -> Rig {
@@ -228,4 +229,27 @@ async fn ghosts_are_alarmed_only_after_a_minute_and_cost_no_socket() {
     rig.until("the second socket", |rig| rig.board.status().num_connections == Some(5)).await;
     assert_eq!(rig.board.counters.socket_foreign.get(), 0, "one hello proves nothing");
     assert_eq!(rig.opens(), 2);
+}
+
+/// Somebody else uses the same app token: two hellos a minute apart count sockets that are not ours. The alarm is all:
+/// more sockets of our own would only take part in the fight.
+#[tokio::test]
+async fn f74_sockets_of_somebody_else_are_alarmed_after_a_minute_and_forgotten_when_they_go() {
+    let host = Arc::new(SleepyClock::default());
+    let rig = Rig::connected_with(Setup { clock: Arc::clone(&host) as _, ..Setup::default() }).await;
+    let renewed = async |ghosts: u32, opens: usize| {
+        rig.app.ghosts(ghosts, false);
+        host.sleep(Duration::from_secs(61));
+        rig.app.warn_then_close();
+        rig.until("the next socket", |rig| rig.opens() == opens && rig.board.status().sockets > 0).await;
+        rig.until("one socket", |rig| rig.app.connections().len() <= 2).await;
+    };
+    renewed(3, 2).await;
+    assert_eq!(rig.board.counters.socket_foreign.get(), 0, "one hello proves nothing");
+    renewed(3, 3).await;
+    // A socket of ours that has just ended may still be in Slack's count, and is taken off.
+    rig.until("the alarm", |rig| rig.board.counters.socket_foreign.get() >= 2).await;
+    renewed(0, 4).await;
+    rig.until("its end", |rig| rig.board.counters.socket_foreign.get() == 0).await;
+    assert_eq!(rig.opens(), 4, "not one more than was asked for");
 }
