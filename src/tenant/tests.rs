@@ -15,6 +15,7 @@ use taut_net::clock::BootClock;
 use taut_sim::{AckOutcome, AppHandle, AppSpec, EchoConfig, EchoHandler, Sample, Sim, SimConfig, Switches};
 use taut_store::{DiskOptions, DiskStore};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::{TenantHandle, supervise};
 use crate::config::load;
@@ -136,11 +137,11 @@ impl Two {
         });
         shared.log = Arc::clone(&log) as _;
         let shared = Arc::new(shared);
-        let (mut boards, mut supervisors) = (Vec::new(), Vec::new());
+        let (mut boards, mut supervisors, tasks) = (Vec::new(), Vec::new(), TaskTracker::new());
         for tenant in &loaded.config.tenants {
             log.set_limits(&tenant.id, limits(&loaded.config));
             let board = Arc::new(Board::new(tenant.id.clone(), clock.wall()));
-            let (handle, _task) = supervise(Arc::clone(&shared), tenant.clone(), Arc::clone(&board));
+            let handle = supervise(Arc::clone(&shared), tenant.clone(), Arc::clone(&board), &tasks);
             boards.push(board);
             supervisors.push(handle);
         }
