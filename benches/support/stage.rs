@@ -72,15 +72,33 @@ impl Stage {
         if let Some(ca) = ca {
             stage.write("ca.pem", &ca)?;
         }
-        stage.configure(common.tenants, route)?;
+        stage.configure(common.tenants, route, "", |_| stage.handler.url())?;
         Ok(stage)
     }
 
-    fn configure(&self, tenants: u32, route: Route) -> Outcome {
+    /// Starts a simulated Slack whose tenants, numbered from 1, each have the handler that `url_of` says; a backlog
+    /// overflows at 2,000 envelopes.
+    pub(crate) async fn with_handlers(common: &Common, url_of: impl Fn(u32) -> String) -> Outcome<Self> {
+        let stage = Self::start(common, Route::ToHandler, None).await?;
+        stage.configure(common.tenants, Route::ToHandler, "[queue]\nenvelopes_max = 2000\n", url_of)?;
+        Ok(stage)
+    }
+
+    /// A handler that remembers all its requests.
+    pub(crate) async fn handler() -> Outcome<EchoHandler> {
+        let config = EchoConfig {
+            signing_secret: Some(SIGNING_SECRET.into()),
+            requests_max: 1_000_000,
+            ..EchoConfig::default()
+        };
+        Ok(EchoHandler::start(config).await?)
+    }
+
+    fn configure(&self, tenants: u32, route: Route, head: &str, url_of: impl Fn(u32) -> String) -> Outcome {
         let dir = self.dir.path().display();
         let mut config = format!(
             "[slack]\napi_url = \"{}\"\nopens_per_second = 1000\n[store]\npath = \"{dir}/store\"\n\
-             [metrics]\nlisten = \"127.0.0.1:0\"\n[admin]\nlisten = \"unix:{dir}/admin.sock\"\n",
+             [metrics]\nlisten = \"127.0.0.1:0\"\n[admin]\nlisten = \"unix:{dir}/admin.sock\"\n{head}",
             self.sim.api_url()
         );
         if self.tls {
@@ -98,7 +116,7 @@ impl Stage {
                 "[[tenants]]\nid = \"tenant-{number}\"\napp_token = {{ file = \"app-{number}\" }}\n\
                  signing_secret = {{ file = \"signing\" }}\n[[tenants.routes]]\nname = \"bot\"\n{matching}\
                  target = {{ http = \"{}\" }}\n",
-                self.handler.url()
+                url_of(number)
             )?;
         }
         self.write("taut.toml", &config)

@@ -61,9 +61,11 @@ impl Site {
 
     /// Waits until a sample of `/metrics` is as wanted; 0 if it is not there.
     pub async fn until_metric(&self, name: &str, wanted: impl Fn(f64) -> bool) -> f64 {
+        let mut last = 0.0;
         let looking = async {
             loop {
                 let value = self.metric(name).await;
+                last = value;
                 if wanted(value) {
                     return value;
                 }
@@ -73,6 +75,6 @@ impl Site {
         if let Ok(value) = timeout(SOON, looking).await {
             return value;
         }
-        panic!("{name} stayed {}\n{}", self.metric(name).await, self.worker.log_tail())
+        panic!("{name} stayed {last}\n{}", self.worker.log_tail())
     }
 }

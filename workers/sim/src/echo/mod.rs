@@ -120,6 +120,11 @@ impl EchoHandler {
         self.server.log.lock().requests()
     }
 
+    /// Time since the handler started: what its requests' times count from.
+    pub fn elapsed(&self) -> Duration {
+        self.server.began.elapsed()
+    }
+
     /// Takes out the requests kept so far, oldest first; totals and keys stay. For long runs, in which they would not all
     /// fit.
     pub fn take_requests(&self) -> Vec<EchoRequest> {

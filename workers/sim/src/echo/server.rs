@@ -37,7 +37,7 @@ pub(super) struct Server {
     pub log: Mutex<Log>,
     pub stop: CancellationToken,
     pub tasks: TaskTracker,
-    began: Instant,
+    pub began: Instant,
     default_secret: Option<Vec<u8>>,
     secrets: RwLock<HashMap<String, Vec<u8>>>,
     answers: RwLock<HashMap<String, EchoAnswer>>,

@@ -96,6 +96,11 @@ impl Journal {
         self.ids(app_id, |acked| !acked)
     }
 
+    /// Time since the simulator started: what the journal's times count from.
+    pub fn elapsed(&self) -> Duration {
+        self.epoch.elapsed()
+    }
+
     /// How many envelopes and notes were forgotten because the journal was full.
     pub fn dropped(&self) -> (u64, u64) {
         let inner = self.inner.lock();
