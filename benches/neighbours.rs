@@ -12,11 +12,11 @@ use support::client::{Client, Kind, block_on, prepare};
 use support::stage::Stage;
 use support::table::{Table, median};
 use support::{Failure, Outcome};
-use taut_sim::{AppHandle, EchoHandler, End, Load, Outage, Push};
+use taut_sim::{AppHandle, EchoHandler, End, Load, LoadHandle, Outage, Push};
 use tokio::time::sleep;
 
 /// Tenants that misbehave: loud, dead handler, flapping socket, revoked token, hanging handler, overflowing.
-const TROUBLE: usize = 6;
+const TROUBLE: u32 = 6;
 /// Unacked events beyond which the loud tenant holds its breath: the simulated Slack keeps them in memory.
 const UNACKED_MAX: usize = 1_000;
 /// Bytes of an event of the loud tenant, and its events per second.
@@ -81,9 +81,9 @@ fn main() -> Result<(), Failure> {
                 rounds.push(measure(&args, who).await?);
             }
             let middle = |what: &dyn Fn(&Seen) -> f64| median(rounds.iter().map(what).collect());
-            let at = |which: fn(&Seen) -> &Vec<f64>, part: f64| middle(&|seen| quantile(which(seen), part));
-            let (acks, deliveries): (fn(&Seen) -> &Vec<f64>, fn(&Seen) -> &Vec<f64>) =
-                (|seen| &seen.acks, |seen| &seen.deliveries);
+            let at = |which: fn(&Seen) -> Vec<f64>, part: f64| middle(&|seen| quantile(&which(seen), part));
+            let acks = |seen: &Seen| seen.acks.clone();
+            let deliveries = |seen: &Seen| seen.deliveries.clone();
             let p90s = (at(acks, 0.9), at(deliveries, 0.9));
             let (ack, delivery) = *alone.get_or_insert(p90s);
             let ms = |seconds: f64| format!("{:.2} ms", 1e3 * seconds);
@@ -125,7 +125,7 @@ async fn measure(args: &Args, who: Who) -> Outcome<Seen> {
     dead.outage(Outage::Refuse);
     hanging.outage(Outage::Hang);
     let tenants = args.common.tenants as usize;
-    let total = args.common.with_tenants(args.common.tenants + TROUBLE as u32);
+    let total = args.common.with_tenants(args.common.tenants + TROUBLE);
     // Numbers count from 1; behind the quiet tenants come the others, in the order of `begin`.
     let url_of = |number: u32| match (number as usize).checked_sub(tenants + 1) {
         None => quiet_handler.url(),
@@ -164,12 +164,13 @@ async fn measure(args: &Args, who: Who) -> Outcome<Seen> {
 
 /// Loads and tasks of those that misbehave; they end with this.
 struct Running {
-    _loads: Vec<taut_sim::LoadHandle>,
+    loads: Vec<LoadHandle>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
+        self.loads.clear();
         for task in &self.tasks {
             task.abort();
         }
@@ -178,14 +179,14 @@ impl Drop for Running {
 
 fn begin(trouble: &[AppHandle], who: Who) -> Running {
     let [loud, dead, flapping, revoked, hanging, overflowing] = trouble else { unreachable!("six of them") };
-    let mut running = Running { _loads: Vec::new(), tasks: Vec::new() };
+    let mut running = Running { loads: Vec::new(), tasks: Vec::new() };
     if matches!(who, Who::LoudAlone | Who::All) {
         running.tasks.push(tokio::spawn(shout(loud.clone())));
     }
     if matches!(who, Who::AllButLoud | Who::All) {
         let often = Load { rate: 100.0, ..Load::default() };
-        running._loads.extend([dead, flapping, hanging].map(|app| app.load(often.clone())));
-        running._loads.push(overflowing.load(Load { rate: 1_000.0, ..Load::default() }));
+        running.loads.extend([dead, flapping, hanging].map(|app| app.load(often.clone())));
+        running.loads.push(overflowing.load(Load { rate: 1_000.0, ..Load::default() }));
         revoked.revoke_token("token_revoked");
         revoked.drop_tcp();
         let flapping = flapping.clone();

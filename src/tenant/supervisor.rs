@@ -210,8 +210,10 @@ impl Supervisor {
         }
     }
 
-    /// Notes what is paused where it outlives the process.
+    /// Notes what is paused where it outlives the process. An order that changes nothing writes nothing: the database
+    /// takes one writer at a time, and those that wait for it hold threads that name lookups and reads need.
     fn remember(&self, order: &Order) {
+        let before = facts::of(&self.board);
         self.board.update(|status| match order {
             Order::Tenant(TenantOrder::Pause) => status.paused = true,
             Order::Tenant(TenantOrder::Resume) => status.paused = false,
@@ -221,7 +223,10 @@ impl Supervisor {
             Order::Route(route, RouteOrder::Resume) => status.paused_routes.retain(|paused| paused != route),
             Order::Route(_, RouteOrder::Pause | RouteOrder::ResetBreaker) | Order::StoodStill(_) => {}
         });
-        facts::save_one(Arc::clone(&self.shared.registry), Arc::clone(&self.board));
+        let after = facts::of(&self.board);
+        if (before.paused, before.paused_routes) != (after.paused, after.paused_routes) {
+            facts::save_one(Arc::clone(&self.shared.registry), Arc::clone(&self.board));
+        }
     }
 
     /// Ends what still runs of a tenant that lost a part: its requests under way get to their end, so that nothing of
