@@ -90,12 +90,17 @@ fn key(bytes: &[u8], (quote, at): (u8, usize)) -> Option<(u8, usize)> {
 
 /// Over the rest of a string, from behind its first quote.
 #[inline]
-pub(super) fn string(bytes: &[u8], mut at: usize) -> Option<usize> {
+pub(super) fn string(bytes: &[u8], at: usize) -> Option<usize> {
+    let at = plain(bytes, at);
+    if byte(bytes, at) == b'"' { Some(at + 1) } else { string_with_escapes(bytes, at) }
+}
+
+#[inline(never)]
+fn string_with_escapes(bytes: &[u8], mut at: usize) -> Option<usize> {
     loop {
-        at = plain(bytes, at);
         match byte(bytes, at) {
             b'"' => return Some(at + 1),
-            b'\\' => at = escape(bytes, at)?,
+            b'\\' => at = plain(bytes, escape(bytes, at)?),
             _ => return None,
         }
     }
@@ -103,7 +108,17 @@ pub(super) fn string(bytes: &[u8], mut at: usize) -> Option<usize> {
 
 /// Over what a string holds up to the next quote, backslash or control character, or the end.
 #[inline]
-pub(super) fn plain(bytes: &[u8], mut at: usize) -> usize {
+pub(super) fn plain(bytes: &[u8], at: usize) -> usize {
+    // Most strings are short: one look at one chunk.
+    match bytes.get(at..).and_then(<[u8]>::first_chunk).map(|chunk| first_mark(*chunk)) {
+        Some(CHUNK_BYTES) => long_plain(bytes, at + CHUNK_BYTES),
+        Some(place) => at + place,
+        None => long_plain(bytes, at),
+    }
+}
+
+#[inline(never)]
+fn long_plain(bytes: &[u8], mut at: usize) -> usize {
     while let Some(chunk) = bytes.get(at..).and_then(<[u8]>::first_chunk) {
         let place = first_mark(*chunk);
         at += place;
