@@ -16,6 +16,11 @@ impl Apps {
     pub fn take(&self, app_id: &AppId, tenant: &TenantId) -> bool {
         *self.owners.lock().entry(app_id.clone()).or_insert_with(|| tenant.clone()) == *tenant
     }
+
+    /// Lets go of whatever app a tenant took.
+    pub fn release(&self, tenant: &TenantId) {
+        self.owners.lock().retain(|_, owner| owner != tenant);
+    }
 }
 
 #[cfg(test)]
@@ -33,5 +38,7 @@ mod tests {
         assert!(apps.take(&app, &acme));
         assert!(apps.take(&app, &acme));
         assert!(!apps.take(&app, &globex));
+        apps.release(&acme);
+        assert!(apps.take(&app, &globex));
     }
 }

@@ -9,26 +9,30 @@
 //! Start order: store, way out, tenants, listeners. Stop order: [`crate::daemon::Daemon::drain`].
 
 mod build;
+mod progress;
 mod signals;
 mod upkeep;
+mod watch;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use taut_core::log::Registry;
 use taut_store::DiskStore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use self::build::open_store;
 #[cfg(test)]
 pub(crate) use self::build::shared;
-pub use self::build::{limits, open_store};
+use self::watch::Watch;
 use crate::config::Loaded;
 use crate::facts;
 use crate::fleet::Fleet;
+use crate::live::Live;
+use crate::reload::{Again, Reloader};
 use crate::seeing::Seen;
 use crate::seeing::server::Views;
 
@@ -50,7 +54,9 @@ pub struct Daemon {
     drain_asked: CancellationToken,
     stop: CancellationToken,
     background: TaskTracker,
-    drain_timeout: Duration,
+    live: Live,
+    reloader: Arc<Reloader>,
+    watch: Watch,
     /// Where `/metrics`, `/livez` and `/readyz` are.
     pub metrics: SocketAddr,
     /// The admin socket's file.
@@ -60,12 +66,12 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Starts a worker.
+    /// Starts a worker; `again` reads its configuration anew for a reload.
     ///
     /// # Errors
     /// A sentence: what could not be opened, whose fault it is, and what to do.
-    pub async fn start(loaded: Loaded) -> Result<Self, String> {
-        build::build(loaded).await
+    pub async fn start(loaded: Loaded, again: Again) -> Result<Self, String> {
+        build::build(loaded, again).await
     }
 
     /// Resolves when somebody asked over the admin socket for the drain.
@@ -84,8 +90,10 @@ impl Daemon {
     /// Bounded by `worker.drain_timeout`; what was not finished stays in the log for the next start.
     pub async fn drain(&self, hurry: CancellationToken) -> RunEnd {
         self.draining.store(true, Ordering::Relaxed);
-        tracing::info!(timeout = ?self.drain_timeout, "draining: no new envelopes, finishing what is held");
-        let drains = self.fleet.handles().map(|tenant| tenant.drain(self.drain_timeout, hurry.clone()));
+        let timeout = self.live.config().worker.drain_timeout.0;
+        tracing::info!(?timeout, "draining: no new envelopes, finishing what is held");
+        let tenants = self.fleet.close();
+        let drains = tenants.iter().map(|tenant| tenant.drain(timeout, hurry.clone()));
         let cut = futures::future::join_all(drains).await.into_iter().filter(|whole| !whole).count();
         let end = self.close().await;
         if cut > 0 {
@@ -134,16 +142,15 @@ impl Daemon {
 ///
 /// # Errors
 /// If it cannot start.
-pub fn run_to_end(loaded: Loaded) -> Result<RunEnd, String> {
+pub fn run_to_end(loaded: Loaded, again: Again) -> Result<RunEnd, String> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
-        .thread_name("taut")
+        .thread_name("taut-run")
         .build()
         .map_err(|error| format!("cannot start the runtime: {error}"))?;
     let end = runtime.block_on(async {
         let mut signals = signals::Signals::listen().map_err(|error| error.to_string())?;
-        let daemon = Daemon::start(loaded).await?;
-        upkeep::tell_systemd_ready();
+        let daemon = Daemon::start(loaded, again).await?;
         Ok::<_, String>(signals::until_the_end(&daemon, &mut signals).await)
     })?;
     // Nothing that matters is left on the runtime; a handler that never answers must not hold the exit.

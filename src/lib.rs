@@ -3,7 +3,8 @@
 //! ```text
 //! main ─► cli ─► config ─► daemon ─┬─► tenant (one supervisor each) ─► socket line, delivery
 //!                                  ├─► seeing (metrics, health, status)
-//!                                  └─► admin (Unix socket) ◄─ cli (status, deadletter, route, …)
+//!                                  ├─► admin (Unix socket) ◄─ cli (status, reload, deadletter, route, …)
+//!           │                      └─► reload: another configuration for those that run
 //!           └─► doctor ─► way_out (proxy, TLS, clients; the tenants go the same way)
 //! ```
 //!
@@ -22,8 +23,10 @@ pub mod facts;
 pub mod fleet;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
+pub mod live;
 pub mod logging;
 pub mod paths;
+pub mod reload;
 pub mod seeing;
 pub mod tenant;
 pub mod way_out;

@@ -8,7 +8,9 @@ mod redact;
 
 use std::io::{self, IsTerminal as _, Write};
 
+use std::sync::OnceLock;
 use taut_core::config::{LogConfig, LogFormat};
+
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
@@ -69,14 +71,35 @@ pub fn init(config: &LogConfig, is_terminal: bool) -> Result<(), LoggingError> {
         LogFormat::Json => true,
         LogFormat::Text => false,
     };
-    let done = if json {
-        builder.json().flatten_event(true).with_ansi(false).try_init()
+    if json {
+        let builder = builder.json().flatten_event(true).with_ansi(false).with_filter_reloading();
+        let filter = builder.reload_handle();
+        builder.try_init().map_err(|_| LoggingError::AlreadySet)?;
+        LEVEL.set(Box::new(move |new| filter.reload(new).is_ok())).unwrap_or_default();
     } else {
-        builder.try_init()
-    };
-    done.map_err(|_| LoggingError::AlreadySet)?;
+        let builder = builder.with_filter_reloading();
+        let filter = builder.reload_handle();
+        builder.try_init().map_err(|_| LoggingError::AlreadySet)?;
+        LEVEL.set(Box::new(move |new| filter.reload(new).is_ok())).unwrap_or_default();
+    }
     log_panics();
     Ok(())
+}
+
+/// Exchanges the filter of this process's subscriber.
+type SetFilter = Box<dyn Fn(EnvFilter) -> bool + Send + Sync>;
+static LEVEL: OnceLock<SetFilter> = OnceLock::new();
+
+/// Goes on with another `log.level`; without [`init`] there is nothing to change.
+///
+/// # Errors
+/// [`LoggingError::Filter`] for a bad level; the old one stays.
+pub fn set_level(level: &str) -> Result<(), LoggingError> {
+    let filter = filter(level)?;
+    match LEVEL.get() {
+        Some(set) if !set(filter) => Err(LoggingError::AlreadySet),
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// Whether stderr is a terminal, for [`init`].

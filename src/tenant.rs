@@ -3,11 +3,13 @@
 //!
 //! ```text
 //! incomplete ──secrets read──► running ──line or delivery ended──► back-off ──► running
-//!      └────── looks again every 30 s          └── drain ──► line closed, then delivery finished
+//!      └────── looks again every 30 s          ├── another configuration ──► secrets, routes, limits exchanged in place
+//!                                              └── drain ──► line closed, then delivery finished
 //! ```
 //! A panic, a bad token or a dead handler of one tenant ends here.
 
 mod asked;
+mod change;
 mod parts;
 mod supervisor;
 #[cfg(test)]
@@ -19,13 +21,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt as _;
-use taut_core::config::{Config, Environment, SlackConfig, TenantConfig};
+use parking_lot::RwLock;
+use taut_core::config::{Environment, SlackConfig, TenantConfig};
 use taut_core::log::{DeadLetters, Log, Registry};
 use taut_core::{Board, Clock, Reason, RouteName, TenantState, WallMs};
 use taut_delivery::allow::response::ResponseHosts;
 use taut_delivery::{DeliveryMetrics, ExecPool};
 use taut_net::gate::StartGate;
 use taut_socket::LineMetrics;
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -33,16 +37,18 @@ use self::asked::{Asker, asked};
 use self::supervisor::Supervisor;
 use crate::admin::{RouteOrder, TenantOrder};
 use crate::apps::Apps;
+use crate::live::Live;
+use crate::reload::TenantChange;
 use crate::way_out::WayOut;
 
 /// What all tenants share.
 pub struct Shared {
     /// The worker's configuration; its tenants are their supervisors' own.
-    pub(crate) config: Config,
+    pub(crate) live: Live,
     pub(crate) slack: Arc<SlackConfig>,
     pub(crate) secrets_base: PathBuf,
     /// The host's way out; a tenant with a `network` of its own goes another.
-    pub(crate) way_out: WayOut,
+    pub(crate) way_out: RwLock<WayOut>,
     pub(crate) gate: Arc<StartGate>,
     pub(crate) log: Arc<dyn Log>,
     pub(crate) dead_letters: Arc<dyn DeadLetters>,
@@ -69,20 +75,40 @@ pub enum Order {
 
 /// The outside of a tenant's supervisor.
 pub struct TenantHandle {
-    /// Its routes, in order.
-    pub routes: Vec<RouteName>,
-    /// Its environment.
-    pub environment: Environment,
+    /// Its configuration, which its supervisor shares.
+    config: RwLock<Arc<TenantConfig>>,
     asker: Asker,
+}
+
+/// A tenant's new configuration.
+struct Wanted {
+    config: Arc<TenantConfig>,
+    change: TenantChange,
+    done: oneshot::Sender<Result<(), String>>,
 }
 
 struct Drain {
     timeout: Duration,
     hurry: CancellationToken,
-    done: tokio::sync::oneshot::Sender<bool>,
+    done: oneshot::Sender<bool>,
 }
 
 impl TenantHandle {
+    /// Its configuration.
+    pub fn config(&self) -> Arc<TenantConfig> {
+        Arc::clone(&self.config.read())
+    }
+
+    /// Its routes, in order.
+    pub fn routes(&self) -> Vec<RouteName> {
+        self.config.read().routes.iter().map(|route| route.name.clone()).collect()
+    }
+
+    /// Its environment.
+    pub fn environment(&self) -> Environment {
+        self.config.read().environment
+    }
+
     /// Gives an order.
     ///
     /// # Errors
@@ -92,9 +118,23 @@ impl TenantHandle {
         taken.then_some(()).ok_or_else(|| "the tenant takes no orders just now; try again".into())
     }
 
+    /// Goes on with another configuration; its secrets are read again in any case. Resolves when that is done.
+    ///
+    /// # Errors
+    /// What could not be done, in words: the rest is in force.
+    pub async fn change(&self, config: Arc<TenantConfig>, change: TenantChange) -> Result<(), String> {
+        let (done, outcome) = oneshot::channel();
+        let gone = || "its supervisor has ended".to_owned();
+        if !self.asker.change(Box::new(Wanted { config: Arc::clone(&config), change, done })) {
+            return Err(gone());
+        }
+        *self.config.write() = config;
+        outcome.await.map_err(|_| gone())?
+    }
+
     /// Drains the tenant: nothing new, what is held is finished, its sockets are closed. Whether nothing was cut off.
     pub async fn drain(&self, timeout: Duration, hurry: CancellationToken) -> bool {
-        let (done, outcome) = tokio::sync::oneshot::channel();
+        let (done, outcome) = oneshot::channel();
         if !self.asker.drain(Drain { timeout, hurry, done }) {
             return true;
         }
@@ -108,16 +148,12 @@ impl TenantHandle {
 /// tenant shows `parked: supervisor` and the others go on.
 pub fn supervise(
     shared: Arc<Shared>,
-    config: TenantConfig,
+    config: Arc<TenantConfig>,
     board: Arc<Board>,
     tasks: &TaskTracker,
 ) -> TenantHandle {
     let (asker, inbox) = asked();
-    let handle = TenantHandle {
-        routes: config.routes.iter().map(|route| route.name.clone()).collect(),
-        environment: config.environment,
-        asker,
-    };
+    let handle = TenantHandle { config: RwLock::new(Arc::clone(&config)), asker };
     let supervisor = Box::new(Supervisor::new(shared, config, Arc::clone(&board), inbox));
     let clock = supervisor.clock();
     // Not a task within a task, and no async block around it: either would hold a second copy of the whole.

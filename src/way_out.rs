@@ -62,6 +62,14 @@ impl WayOut {
         Self::over(&dialer, config)
     }
 
+    /// The same way with the `delivery.allow_hosts` of another configuration.
+    ///
+    /// # Errors
+    /// A sentence: which key cannot be used, and why.
+    pub fn readmitting(&self, config: &Config) -> Result<Self, String> {
+        Self::over(&self.dialer, config)
+    }
+
     fn over(dialer: &Dialer, config: &Config) -> Result<Self, String> {
         let client = |dialer: &Dialer, way, limits| HttpClient::new(dialer.clone(), way, limits);
         // Opens are rare and paced: connections kept for them would be memory for nothing.

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use taut_core::log::{Append, Backlog, DeadLetter, DeadLetters, Log, NewEntry, QueueLimits, Registry};
+use taut_core::log::{Append, Backlog, DeadLetter, DeadLetters, Log, NewEntry, Registry};
 use taut_core::order::OrderKeys;
 use taut_core::{Clock, Envelope, RouteBits, RouteName, Seq, TenantId};
 
 use super::LetterPick;
+use crate::live::Live;
 
 /// Dead letters read in one step.
 const PAGE: usize = 256;
@@ -41,7 +42,7 @@ pub struct Letters {
     /// The numbers of routes.
     pub registry: Arc<dyn Registry>,
     /// Limits of a tenant's queue: a replay stops short of them, because beyond them something else would have to go.
-    pub limits: QueueLimits,
+    pub live: Live,
     /// Time, from which a replayed envelope's age counts.
     pub clock: Arc<dyn Clock>,
 }
@@ -144,15 +145,16 @@ impl Letters {
     /// How many fit beside the backlog, in the share of the limits that events may use. One that finds no backlog is
     /// the log's own to judge.
     fn fitting(&self, letters: &[DeadLetter], backlog: Backlog) -> usize {
-        let share = 100 - u64::from(self.limits.request_reserve_percent.min(100));
+        let limits = self.live.limits();
+        let share = 100 - u64::from(limits.request_reserve_percent.min(100));
         let within = |used: u64, max: u64| used.saturating_mul(100) <= max.saturating_mul(share);
         let (mut envelopes, mut bytes, mut step_bytes) = (backlog.envelopes, backlog.bytes, 0);
         let fits = letters.iter().take(BATCH_MAX).take_while(|letter| {
             let own = u64::from(letter.bytes);
             (envelopes, bytes, step_bytes) = (envelopes + 1, bytes + own, step_bytes + own);
             envelopes == 1
-                || within(envelopes, self.limits.envelopes_max)
-                    && within(bytes, self.limits.bytes_max)
+                || within(envelopes, limits.envelopes_max)
+                    && within(bytes, limits.bytes_max)
                     && (step_bytes <= BATCH_BYTES_MAX || step_bytes == own)
         });
         fits.count()
@@ -240,7 +242,8 @@ pub fn count_ended(end: &'static str, count: u64) {
 
 #[cfg(test)]
 mod tests {
-    use taut_core::log::{DeadReason, Overflow};
+    use taut_core::config::{Config, QueueConfig, Size};
+    use taut_core::log::DeadReason;
     use taut_core::{Kind, WallMs};
     use taut_net::clock::BootClock;
     use taut_store::{DiskOptions, DiskStore};
@@ -273,14 +276,18 @@ mod tests {
         let letters: Vec<_> = (1..=600).map(|seq| letter(seq, &bot)).chain([letter(601, &gone)]).collect();
         store.put(letters).expect("there is room");
         let shared = Arc::new(store.clone());
-        let limits = QueueLimits {
-            envelopes_max: 500,
-            bytes_max: 1 << 20,
-            overflow: Overflow::DeadLetterOldest,
-            request_reserve_percent: 10,
-            dedup_entries_max: 1000,
+        let config = |envelopes_max| {
+            let queue = QueueConfig { envelopes_max, bytes_max: Size::mib(1), ..QueueConfig::default() };
+            Config { queue, ..Config::default() }
         };
-        let mut desk = Letters { log: shared.clone(), dead: shared.clone(), registry: shared, limits, clock };
+        let live = Live::new(config(500));
+        let desk = Letters {
+            log: shared.clone(),
+            dead: shared.clone(),
+            registry: shared,
+            live: live.clone(),
+            clock,
+        };
         let pick = |route: Option<&str>| LetterPick {
             tenant: "acme".into(),
             seq: None,
@@ -296,7 +303,7 @@ mod tests {
         let stopped = desk.replay(&pick(Some("bot")), &configured).await.expect_err("it stops short");
         assert!(stopped.contains("450 of 600"), "{stopped}");
         assert_eq!(DeadLetters::stats(&store, &tenant).count, 601 - 450);
-        desk.limits.envelopes_max = 1000;
+        live.replace(config(1000));
         assert_eq!(desk.replay(&pick(Some("bot")), &configured).await, Ok(600 - 450));
         let backlog = store.backlog(&tenant, Seq(0), 1000);
         assert_eq!(backlog.len(), 600);

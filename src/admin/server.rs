@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use super::letters::{self, LetterView, Letters};
 use super::{Changed, LetterPick, Refusal, RouteOrder, TenantOrder};
 use crate::causes::with_causes;
+use crate::reload::{ReloadReport, Reloader};
 use crate::seeing::server::Views;
 use crate::seeing::status::{StatusReport, report};
 
@@ -60,6 +61,8 @@ pub struct Admin {
     pub store: DiskStore,
     /// Changes.
     pub control: Arc<dyn Control>,
+    /// Another configuration.
+    pub reloader: Arc<Reloader>,
 }
 
 /// Binds the socket file, replacing one that nobody listens on, readable for its owner only.
@@ -95,6 +98,7 @@ pub async fn serve(listener: UnixListener, admin: Admin, stop: CancellationToken
         .route("/v1/tenants/{tenant}/routes/{route}/{order}", post(route))
         .route("/v1/store/snapshot", post(snapshot))
         .route("/v1/store/release", post(release))
+        .route("/v1/reload", post(reload))
         .route("/v1/drain", post(drain))
         .with_state(admin);
     let served = axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned()).await;
@@ -237,6 +241,13 @@ async fn snapshot(State(admin): State<Admin>) -> Result<Json<Snapshot>, Refused>
 async fn release(State(admin): State<Admin>, Json(number): Json<u64>) -> Result<Json<Changed>, Refused> {
     blocking(move || admin.store.release_snapshot(number).map_err(|error| with_causes(&error))).await?;
     Ok(Json(Changed { count: 1 }))
+}
+
+/// Runs to its end even if whoever asked goes away: half a reload is no configuration.
+async fn reload(State(admin): State<Admin>) -> Result<Json<ReloadReport>, Refused> {
+    let reload = tokio::spawn(async move { admin.reloader.reload().await });
+    let done = reload.await.map_err(|error| Refused(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+    done.map(Json).map_err(refused)
 }
 
 async fn drain(State(admin): State<Admin>) -> Json<Changed> {

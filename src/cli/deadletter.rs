@@ -13,6 +13,7 @@ use super::{Failure, Outcome, WorkerArgs};
 use crate::admin::letters::{LetterView, Letters};
 use crate::admin::{Changed, LetterPick};
 use crate::config;
+use crate::live::Live;
 use crate::paths::environment;
 
 /// `taut deadletter …`
@@ -230,10 +231,10 @@ fn offline(args: &StoreArgs) -> Result<(Letters, taut_core::config::Config), Fai
     let loaded = config::load(&args.worker.config, &environment).map_err(Failure::refused)?;
     let clock: Arc<dyn Clock> = Arc::new(taut_net::clock::BootClock);
     let store = Arc::new(crate::daemon::open_store(&loaded.config, &environment, Arc::clone(&clock))?.0);
-    let limits = crate::daemon::limits(&loaded.config);
+    let live = Live::new(loaded.config.clone());
     for tenant in &loaded.config.tenants {
-        store.set_limits(&tenant.id, limits);
+        store.set_limits(&tenant.id, live.limits());
     }
-    let letters = Letters { log: store.clone(), dead: store.clone(), registry: store, limits, clock };
+    let letters = Letters { log: store.clone(), dead: store.clone(), registry: store, live, clock };
     Ok((letters, loaded.config))
 }

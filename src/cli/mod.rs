@@ -64,6 +64,8 @@ pub enum Command {
     /// Check, back up or restore the store.
     #[command(subcommand)]
     Store(store::StoreCommand),
+    /// Have the running worker read its configuration files again; a refused one changes nothing.
+    Reload(operate::ReloadArgs),
     /// Ask the running worker to drain: take nothing new, finish what is held, stop.
     Drain(operate::DrainArgs),
 }
@@ -96,6 +98,7 @@ pub fn main() -> ExitCode {
         Command::Route(command) => on_runtime(operate::route(command)),
         Command::Tenant(command) => on_runtime(operate::tenant(command)),
         Command::Store(command) => on_runtime(store::run(command)),
+        Command::Reload(args) => on_runtime(operate::reload(args)),
         Command::Drain(args) => on_runtime(operate::drain(args)),
     };
     match outcome {

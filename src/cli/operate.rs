@@ -11,12 +11,23 @@ use crate::admin::Changed;
 use crate::admin::client::Worker;
 use crate::config;
 use crate::paths::{self, environment};
+use crate::reload::ReloadReport;
 use crate::seeing::status::{StatusReport, TenantStatus};
 
 /// `taut status`
 #[derive(Debug, Args)]
 pub struct StatusArgs {
     /// Print the document instead of the table.
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub(super) worker: WorkerArgs,
+}
+
+/// `taut reload`
+#[derive(Debug, Args)]
+pub struct ReloadArgs {
+    /// Print the report as JSON.
     #[arg(long)]
     pub json: bool,
     #[command(flatten)]
@@ -147,6 +158,28 @@ pub(super) async fn route(command: RouteCommand) -> Outcome {
     let _changed: Changed = worker(&args.worker)?.post(&path, &()).await?;
     println!("{}/{}: {order} taken", args.tenant, args.route);
     Ok(ExitCode::SUCCESS)
+}
+
+/// Exit code 0: the configuration is in force. 1: it was refused, or something of it could not be done.
+pub(super) async fn reload(args: ReloadArgs) -> Outcome {
+    let report: ReloadReport = worker(&args.worker)?.post("/v1/reload", &()).await?;
+    if args.json {
+        print_json(&report)?;
+    } else {
+        for line in &report.applied {
+            println!("{line}");
+        }
+        for key in &report.needs_restart {
+            println!("{key}: needs a restart; its old value stays in force");
+        }
+        if report == ReloadReport::default() {
+            println!("nothing changed but secrets, which were read again");
+        }
+    }
+    for line in &report.trouble {
+        eprintln!("taut: {line}");
+    }
+    Ok(if report.trouble.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 pub(super) async fn drain(args: DrainArgs) -> Outcome {

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Args;
 
@@ -9,9 +10,10 @@ use super::{Failure, Outcome};
 use crate::config::{self, Loaded};
 use crate::daemon::{self, RunEnd};
 use crate::paths::environment;
+use crate::reload::Again;
 
 /// `taut run`
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct RunArgs {
     /// Configuration files, later ones over earlier ones; without any, defaults and the environment.
     #[arg(long, value_name = "FILE", conflicts_with = "forward")]
@@ -22,12 +24,14 @@ pub struct RunArgs {
 }
 
 pub(super) fn run(args: &RunArgs) -> Outcome {
-    let environment = environment();
-    let loaded = match &args.forward {
-        Some(url) => config::short_form(&environment, url),
-        None => config::load(&args.config, &environment),
+    let again: Again = {
+        let RunArgs { config, forward } = args.clone();
+        Arc::new(move || match &forward {
+            Some(url) => config::short_form(&environment(), url),
+            None => config::load(&config, &environment()),
+        })
     };
-    let loaded = loaded.map_err(Failure::refused)?;
+    let loaded = again().map_err(Failure::refused)?;
     let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
     crate::logging::init(&loaded.config.log, terminal)
         .map_err(|error| Failure::refused(error.to_string()))?;
@@ -41,7 +45,7 @@ pub(super) fn run(args: &RunArgs) -> Outcome {
             "there are no tenants: this worker does nothing; name a file with [[tenants]] (--config), or use --forward"
         );
     }
-    match daemon::run_to_end(loaded)? {
+    match daemon::run_to_end(loaded, again)? {
         RunEnd::Drained => Ok(ExitCode::SUCCESS),
         RunEnd::Failed => Ok(ExitCode::FAILURE),
     }

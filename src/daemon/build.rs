@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use taut_core::config::{Config, TenantConfig};
-use taut_core::log::{Log, QueueLimits};
-use taut_core::{Board, Clock, TenantId, metric};
+use parking_lot::RwLock;
+use taut_core::config::Config;
+use taut_core::log::Log;
+use taut_core::{Clock, metric};
 use taut_delivery::allow::response::ResponseHosts;
 use taut_delivery::{DeliveryMetrics, ExecPool};
 use taut_net::clock::BootClock;
@@ -16,6 +17,7 @@ use taut_store::{DiskOptions, DiskStore, RecoveryReport};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::watch::Watch;
 use super::{Daemon, upkeep};
 use crate::admin::letters::Letters;
 use crate::admin::server::{self as admin, Admin};
@@ -23,9 +25,11 @@ use crate::apps::Apps;
 use crate::causes::with_causes;
 use crate::config::Loaded;
 use crate::fleet::Fleet;
+use crate::live::Live;
+use crate::reload::{Again, Reloader};
 use crate::seeing::server::{self as seeing, Views};
 use crate::seeing::{About, Seen, histograms};
-use crate::tenant::{Shared, TenantHandle, supervise};
+use crate::tenant::Shared;
 use crate::way_out::WayOut;
 use crate::{facts, paths};
 
@@ -52,11 +56,12 @@ pub fn open_store(
     DiskStore::open(&options, clock).map_err(|error| with_causes(&error))
 }
 
-pub(super) async fn build(loaded: Loaded) -> Result<Daemon, String> {
+pub(super) async fn build(loaded: Loaded, again: Again) -> Result<Daemon, String> {
     let environment = paths::environment();
     let mut config = loaded.config;
     // Each goes to its supervisor, which keeps the only copy.
     let configured = std::mem::take(&mut config.tenants);
+    let live = Live::new(config.clone());
     let clock: Arc<dyn Clock> = Arc::new(BootClock);
     // Before anything else fetches handles; in a process with several workers the first one's serves all.
     let recorder = histograms::install().ok();
@@ -84,9 +89,17 @@ pub(super) async fn build(loaded: Loaded) -> Result<Daemon, String> {
 
     let background = TaskTracker::new();
     let stop = CancellationToken::new();
-    let shared = Arc::new(shared(&config, loaded.base_dir, &store, &clock)?);
-    let fleet = Arc::new(tenants(&shared, configured, &seen, &background));
-    warn_of_the_unconfigured(&*log, &seen);
+    let shared = Arc::new(shared(&live, loaded.base_dir, &store, &clock)?);
+    let fleet = Arc::new(Fleet::default());
+    let reloader = Arc::new(Reloader::new(
+        again,
+        Arc::clone(&shared),
+        Arc::clone(&fleet),
+        seen.clone(),
+        background.clone(),
+    ));
+    reloader.start_all(configured);
+    warn_of_the_unconfigured(&seen);
     let drain_asked = fleet.drain_asked();
 
     let views =
@@ -95,11 +108,16 @@ pub(super) async fn build(loaded: Loaded) -> Result<Daemon, String> {
         log,
         dead: Arc::new(store.clone()),
         registry: Arc::new(store.clone()),
-        limits: limits(&config),
+        live: live.clone(),
         clock: Arc::clone(&clock),
     };
-    let control =
-        Admin { views: views.clone(), letters, store: store.clone(), control: Arc::clone(&fleet) as _ };
+    let control = Admin {
+        views: views.clone(),
+        letters,
+        store: store.clone(),
+        control: Arc::clone(&fleet) as _,
+        reloader: Arc::clone(&reloader),
+    };
     // The listeners' end leaves the data path alone: it is logged where they are served.
     background.spawn(admin::serve(admin_listener, control, stop.clone()));
     background.spawn(seeing::serve(metrics_listener, views.clone(), stop.clone()));
@@ -111,16 +129,12 @@ pub(super) async fn build(loaded: Loaded) -> Result<Daemon, String> {
     ));
     // Upkeep ends with `stop` alone; a panic in it is logged and costs no envelope.
     background.spawn(facts::save_each_minute(Arc::new(store.clone()), seen.clone(), stop.clone()));
-    background.spawn(upkeep::expire_dead_letters(
-        Arc::new(store.clone()),
-        config.dead_letters.age_max.0,
-        clock,
-        stop.clone(),
-    ));
+    background.spawn(upkeep::expire_dead_letters(Arc::new(store.clone()), live.clone(), clock, stop.clone()));
     if let Some(recorder) = recorder {
         background.spawn(upkeep::fold_histograms(recorder, stop.clone()));
     }
-    tracing::info!(tenants = fleet.handles().count(), %metrics, admin = %admin_path.display(), "running");
+    let watch = Watch::start(store.clone(), seen.clone())?;
+    tracing::info!(tenants = fleet.count(), %metrics, admin = %admin_path.display(), "running");
     Ok(Daemon {
         fleet,
         store,
@@ -129,7 +143,9 @@ pub(super) async fn build(loaded: Loaded) -> Result<Daemon, String> {
         drain_asked,
         stop,
         background,
-        drain_timeout: config.worker.drain_timeout.0,
+        live,
+        reloader,
+        watch,
         metrics,
         admin: admin_path,
         views,
@@ -164,12 +180,13 @@ fn words(recovery: &RecoveryReport) -> String {
 }
 
 pub(crate) fn shared(
-    config: &Config,
+    live: &Live,
     secrets_base: std::path::PathBuf,
     store: &DiskStore,
     clock: &Arc<dyn Clock>,
 ) -> Result<Shared, String> {
-    let way_out = WayOut::of_host(config, &secrets_base)?;
+    let config = live.config();
+    let way_out = RwLock::new(WayOut::of_host(&config, &secrets_base)?);
     Ok(Shared {
         secrets_base,
         way_out,
@@ -189,40 +206,16 @@ pub(crate) fn shared(
             .map_err(|error| error.to_string())?,
         apps: Apps::default(),
         slack: Arc::new(config.slack.clone()),
-        config: config.clone(),
+        live: live.clone(),
     })
 }
 
-fn tenants(shared: &Arc<Shared>, configs: Vec<TenantConfig>, seen: &Seen, tasks: &TaskTracker) -> Fleet {
-    let mut handles: BTreeMap<TenantId, TenantHandle> = BTreeMap::new();
-    for config in configs {
-        shared.log.set_limits(&config.id, limits(&shared.config));
-        let board = Arc::new(Board::new(config.id.clone(), shared.clock.wall()));
-        seen.add(Arc::clone(&board));
-        let id = config.id.clone();
-        handles.insert(id, supervise(Arc::clone(shared), config, board, tasks));
-    }
-    Fleet::new(handles, CancellationToken::new())
-}
-
 /// What is stored for a tenant that is configured no more waits for its return, and takes room: nobody else tells.
-fn warn_of_the_unconfigured(log: &dyn Log, seen: &Seen) {
-    for tenant in log.tenants().iter().filter(|tenant| seen.board(tenant).is_none()) {
-        let backlog = log.stats(tenant);
+fn warn_of_the_unconfigured(seen: &Seen) {
+    for (tenant, backlog) in seen.unconfigured() {
         tracing::warn!(
             %tenant, envelopes = backlog.envelopes, bytes = backlog.bytes,
             "the log holds acked envelopes of a tenant that is not configured: configure it again to deliver them"
         );
-    }
-}
-
-/// The limits of each tenant's queue.
-pub fn limits(config: &Config) -> QueueLimits {
-    QueueLimits {
-        envelopes_max: config.queue.envelopes_max,
-        bytes_max: config.queue.bytes_max.0,
-        overflow: config.queue.overflow,
-        request_reserve_percent: config.queue.request_reserve_percent,
-        dedup_entries_max: config.queue.dedup_entries_max,
     }
 }

@@ -1,4 +1,4 @@
-//! What a worker does now and then: expiry of dead letters, upkeep of histograms, systemd's notices.
+//! What a worker does now and then: expiry of dead letters, upkeep of histograms.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +9,7 @@ use taut_core::{Clock, WallMs, metric};
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::letters;
+use crate::live::Live;
 
 /// How often dead letters are looked at for their age.
 const EXPIRE_EVERY: Duration = Duration::from_hours(1);
@@ -20,14 +21,15 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// … and from how long on they count: shorter ones are a busy host's.
 const STANDSTILL_MIN: Duration = Duration::from_secs(2);
 
-/// Removes dead letters older than `age_max`, at start and each hour, until `stop`.
+/// Removes dead letters older than `dead_letters.age_max`, at start and each hour, until `stop`.
 pub(super) async fn expire_dead_letters(
     dead: Arc<dyn DeadLetters>,
-    age_max: Duration,
+    live: Live,
     clock: Arc<dyn Clock>,
     stop: CancellationToken,
 ) {
     loop {
+        let age_max = live.config().dead_letters.age_max.0;
         let age_ms = u64::try_from(age_max.as_millis()).unwrap_or(u64::MAX);
         let before = WallMs(clock.wall().0.saturating_sub(age_ms));
         let letters = Arc::clone(&dead);
@@ -88,22 +90,6 @@ async fn wait(span: Duration, stop: &CancellationToken) -> bool {
         biased;
         () = stop.cancelled() => true,
         () = tokio::time::sleep(span) => false,
-    }
-}
-
-/// Tells systemd that the worker is up (its store works; tenants connect on their own).
-pub(super) fn tell_systemd_ready() {
-    tell(&[sd_notify::NotifyState::Ready]);
-}
-
-/// Tells systemd that the worker stops.
-pub(super) fn tell_systemd_stopping() {
-    tell(&[sd_notify::NotifyState::Stopping]);
-}
-
-fn tell(states: &[sd_notify::NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
-        tracing::debug!(%error, "systemd could not be told");
     }
 }
 

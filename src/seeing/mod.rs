@@ -8,11 +8,14 @@ pub mod reference;
 pub mod server;
 pub mod status;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use parking_lot::RwLock;
-use taut_core::log::{DeadLetters, Log};
+use parking_lot::{Mutex, RwLock};
+use taut_core::log::{Backlog, DeadLetters, Log};
 use taut_core::{Board, Clock, TenantId};
+
+use crate::reload::ConfigStatus;
 
 /// What every view reads. Cheap to clone.
 #[derive(Clone)]
@@ -24,6 +27,8 @@ pub struct Seen {
     pub dead_letters: Arc<dyn DeadLetters>,
     /// Time.
     pub clock: Arc<dyn Clock>,
+    /// How the worker stands to its files.
+    pub config: Arc<Mutex<ConfigStatus>>,
     /// Facts that do not change while the worker runs.
     pub about: Arc<About>,
 }
@@ -51,12 +56,40 @@ impl Seen {
         clock: Arc<dyn Clock>,
         about: About,
     ) -> Self {
-        Self { boards: Arc::default(), log, dead_letters, clock, about: Arc::new(about) }
+        Self {
+            boards: Arc::default(),
+            log,
+            dead_letters,
+            clock,
+            config: Arc::default(),
+            about: Arc::new(about),
+        }
     }
 
     /// Adds a tenant's board.
     pub fn add(&self, board: Arc<Board>) {
         self.boards.write().push(board);
+    }
+
+    /// Takes a tenant's board away.
+    pub fn remove(&self, tenant: &TenantId) {
+        self.boards.write().retain(|board| board.tenant != *tenant);
+    }
+
+    /// Tenants that are not configured and have acked envelopes in the log all the same, with how much.
+    pub fn unconfigured(&self) -> Vec<(TenantId, Backlog)> {
+        let boards = self.boards();
+        let configured: HashSet<&TenantId> = boards.iter().map(|board| &board.tenant).collect();
+        let mut left: Vec<_> = self
+            .log
+            .tenants()
+            .into_iter()
+            .filter(|tenant| !configured.contains(tenant))
+            .map(|tenant| (tenant.clone(), self.log.stats(&tenant)))
+            .filter(|(_, backlog)| backlog.envelopes > 0)
+            .collect();
+        left.sort_by(|(one, _), (other, _)| one.cmp(other));
+        left
     }
 
     /// All boards, in the order the tenants were added.

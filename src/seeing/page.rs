@@ -5,8 +5,9 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use taut_core::log::Backlog;
 use taut_core::metric::{self, Metric, MetricKind};
-use taut_core::{Board, TenantState};
+use taut_core::{Board, TenantId, TenantState};
 
 use super::{Seen, process};
 
@@ -57,6 +58,20 @@ impl Page {
                 }
                 self.line(format_args!("{}{{tenant=\"{}\"}} {value}", metric.name, board.tenant));
             }
+        }
+    }
+
+    fn backlogs<T: std::fmt::Display>(
+        &mut self,
+        metric: &Metric,
+        backlogs: &[(TenantId, Backlog)],
+        value: impl Fn(&Backlog) -> T,
+    ) {
+        if !backlogs.is_empty() {
+            self.head(metric);
+        }
+        for (tenant, backlog) in backlogs {
+            self.line(format_args!("{}{{tenant=\"{tenant}\"}} {}", metric.name, value(backlog)));
         }
     }
 
@@ -144,11 +159,13 @@ impl Page {
             let stats = seen.log.stats(&board.tenant);
             (active(board) || stats.envelopes > 0).then_some(stats)
         };
-        self.family(&metric::BACKLOG_ENVELOPES, boards, |b| stats(b).map(|s| s.envelopes));
-        self.family(&metric::BACKLOG_BYTES, boards, |b| stats(b).map(|s| s.bytes));
-        self.family(&metric::BACKLOG_OLDEST, boards, |b| {
-            stats(b).map(|s| s.oldest.map_or(0.0, |oldest| wall.since(oldest).as_secs_f64()))
-        });
+        // A tenant that is configured no more keeps its backlog, and it must not be out of sight.
+        let configured = boards.iter().filter_map(|board| Some((board.tenant.clone(), stats(board)?)));
+        let backlogs: Vec<_> = configured.chain(seen.unconfigured()).collect();
+        let age = |backlog: &Backlog| backlog.oldest.map_or(0.0, |at| wall.since(at).as_secs_f64());
+        self.backlogs(&metric::BACKLOG_ENVELOPES, &backlogs, |backlog| backlog.envelopes);
+        self.backlogs(&metric::BACKLOG_BYTES, &backlogs, |backlog| backlog.bytes);
+        self.backlogs(&metric::BACKLOG_OLDEST, &backlogs, age);
         self.family(&metric::DEAD_LETTERS, boards, |b| nonzero(seen.dead_letters.stats(&b.tenant).count));
         self.labelled(&metric::SECRET_AGE, boards, |b| {
             let age = |(secret, set_at): (&'static str, _)| (secret, wall.since(set_at).as_secs());

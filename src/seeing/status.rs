@@ -7,6 +7,7 @@ use taut_core::Board;
 
 use super::Seen;
 use super::health::Readiness;
+use crate::reload::ConfigStatus;
 
 /// The document behind `taut status --json`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -19,8 +20,27 @@ pub struct StatusReport {
     pub store: StoreStatus,
     /// Whether `/readyz` says 200, and what is missing.
     pub ready: Readiness,
+    /// How it stands to its files.
+    #[serde(default)]
+    pub config: ConfigStatus,
     /// Its tenants.
     pub tenants: Vec<TenantStatus>,
+    /// Tenants that are not configured and have acked envelopes in the log.
+    #[serde(default)]
+    pub unconfigured: Vec<Unconfigured>,
+}
+
+/// What is kept of a tenant that is not configured.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Unconfigured {
+    /// Its id.
+    pub id: String,
+    /// Acked envelopes that wait for it to be configured again.
+    pub backlog_envelopes: u64,
+    /// The same in bytes.
+    pub backlog_bytes: u64,
+    /// Age of the oldest of them.
+    pub backlog_oldest_seconds: f64,
 }
 
 /// The store's part.
@@ -107,8 +127,21 @@ pub fn report(seen: &Seen, ready: Readiness) -> StatusReport {
             recovery: seen.about.recovery.clone(),
         },
         ready,
+        config: seen.config.lock().clone(),
         tenants: seen.boards().iter().map(|board| tenant(board, seen)).collect(),
+        unconfigured: unconfigured(seen),
     }
+}
+
+fn unconfigured(seen: &Seen) -> Vec<Unconfigured> {
+    let wall = seen.clock.wall();
+    let left = seen.unconfigured().into_iter().map(|(tenant, backlog)| Unconfigured {
+        id: tenant.to_string(),
+        backlog_envelopes: backlog.envelopes,
+        backlog_bytes: backlog.bytes,
+        backlog_oldest_seconds: backlog.oldest.map_or(0.0, |oldest| wall.since(oldest).as_secs_f64()),
+    });
+    left.collect()
 }
 
 fn tenant(board: &Board, seen: &Seen) -> TenantStatus {
@@ -159,6 +192,14 @@ impl StatusReport {
             store.disk_bytes as f64 / 1_048_576.0,
             store.durability
         ));
+        if let Some(refused) = &self.config.refused {
+            line(format_args!(
+                "config the last reload was refused, the one before it is in force:\n{refused}"
+            ));
+        }
+        if !self.config.needs_restart.is_empty() {
+            line(format_args!("config waits for a restart: {}", self.config.needs_restart.join(", ")));
+        }
         line(format_args!(
             "\n{:<width$} {:<11} {:<24} {:>9} {:>9} {:>8} {:>9} {:>6} {:>8}",
             "tenant", "state", "reason", "received", "acked", "backlog", "delivered", "dead", "deaf s"
@@ -182,6 +223,12 @@ impl StatusReport {
             for (route, why) in &t.routes_down {
                 line(format_args!("  └ route {route}: {why}"));
             }
+        }
+        for left in &self.unconfigured {
+            line(format_args!(
+                "{:<width$} not configured: {} acked envelopes wait in the log; configure it again to deliver them",
+                left.id, left.backlog_envelopes
+            ));
         }
         text
     }

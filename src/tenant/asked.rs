@@ -9,7 +9,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::{Drain, Order};
+use super::{Drain, Order, Wanted};
 
 /// Orders that may wait for one tenant; more are refused.
 const ORDERS_MAX: usize = 16;
@@ -24,6 +24,7 @@ struct Asked {
 struct Pending {
     orders: VecDeque<Order>,
     drain: Option<Drain>,
+    wanted: Option<Box<Wanted>>,
     /// Nobody can ask any more.
     no_asker: bool,
     /// Nobody answers any more.
@@ -39,6 +40,7 @@ pub(super) struct Inbox(Arc<Asked>);
 /// What the supervisor takes up next.
 pub(super) enum Next {
     Drain(Drain),
+    Changed(Box<Wanted>),
     Order(Order),
     /// Nobody can ask any more.
     Gone,
@@ -77,6 +79,21 @@ impl Asker {
     }
 }
 
+impl Asker {
+    /// Leaves another configuration, to be taken up before all orders; false if the supervisor has ended. Of two that
+    /// wait, the later counts.
+    pub(super) fn change(&self, wanted: Box<Wanted>) -> bool {
+        let mut pending = self.0.pending.lock();
+        if pending.no_supervisor {
+            return false;
+        }
+        pending.wanted = Some(wanted);
+        drop(pending);
+        self.0.changed.notify_one();
+        true
+    }
+}
+
 impl Drop for Asker {
     fn drop(&mut self) {
         self.0.pending.lock().no_asker = true;
@@ -100,6 +117,9 @@ impl Inbox {
         if let Some(drain) = pending.drain.take() {
             return Some(Next::Drain(drain));
         }
+        if let Some(wanted) = pending.wanted.take() {
+            return Some(Next::Changed(wanted));
+        }
         let order = pending.orders.pop_front().map(Next::Order);
         order.or_else(|| pending.no_asker.then_some(Next::Gone))
     }
@@ -109,7 +129,7 @@ impl Drop for Inbox {
     fn drop(&mut self) {
         let mut pending = self.0.pending.lock();
         pending.no_supervisor = true;
-        let left = (std::mem::take(&mut pending.orders), pending.drain.take());
+        let left = (std::mem::take(&mut pending.orders), pending.drain.take(), pending.wanted.take());
         drop(pending);
         drop(left);
     }

@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use taut_core::Reason;
+use futures::future::BoxFuture;
+use parking_lot::RwLock;
 use taut_core::log::TenantFacts;
+use taut_core::request::{Answer, NewRequest, Requests};
+use taut_core::{Facts, Kind, Reason};
 use taut_delivery::{DeliveryDeps, DeliveryHandle, RouteSpec, Signer, TenantDelivery};
-use taut_socket::{Desired, LineDeps, LineHandle, Router, TenantLine};
+use taut_socket::{Desired, LineDeps, LineHandle, Routed, Router, TenantLine};
 use taut_vault::{AppToken, SigningSecret};
 
-use super::Shared;
 use super::supervisor::{Supervisor, seed_of};
 use crate::causes::with_causes;
 use crate::facts;
@@ -18,7 +20,8 @@ use crate::way_out::WayOut;
 pub(super) struct Running {
     pub(super) line: LineHandle,
     pub(super) delivery: DeliveryHandle,
-    signer: Signer,
+    pub(super) desk: Desk,
+    pub(super) signer: Signer,
     app_token: AppToken,
 }
 
@@ -31,6 +34,46 @@ impl Running {
             self.line.replace_token(secrets.app_token.clone());
             self.app_token = secrets.app_token;
         }
+    }
+}
+
+/// What a line asks of its delivery, for as long as the line lives: the delivery behind it may be exchanged.
+#[derive(Clone)]
+pub(super) struct Desk {
+    pub(super) router: Arc<Router>,
+    requests: Arc<RwLock<Arc<dyn Requests>>>,
+}
+
+impl Desk {
+    fn over(delivery: &DeliveryHandle) -> Self {
+        Self {
+            router: Arc::new(Router::new(by(delivery.router()))),
+            requests: Arc::new(RwLock::new(delivery.requests())),
+        }
+    }
+
+    /// Routes by these from the next batch on.
+    pub(super) fn route_by(&self, routes: &[RouteSpec]) {
+        self.router.replace(by(Arc::new(taut_delivery::Router::new(routes))));
+    }
+
+    /// Routes and answers by this delivery from now on.
+    pub(super) fn serve(&self, delivery: &DeliveryHandle) {
+        self.router.replace(by(delivery.router()));
+        *self.requests.write() = delivery.requests();
+    }
+}
+
+impl Requests for Desk {
+    fn begin(&self, request: NewRequest) -> BoxFuture<'static, Answer> {
+        self.requests.read().begin(request)
+    }
+}
+
+fn by(table: Arc<taut_delivery::Router>) -> impl Fn(Kind, &Facts<'_>) -> Routed + Send + Sync + 'static {
+    move |kind, facts| {
+        let (routes, answering) = table.bits(kind, facts);
+        Routed { routes, answering }
     }
 }
 
@@ -60,60 +103,29 @@ impl Supervisor {
     }
 
     /// The tenant's way out: its own where it has one, else the host's.
-    fn way_out(&self) -> Result<WayOut, Reason> {
-        let Shared { way_out, config, secrets_base, .. } = &*self.shared;
-        let Some(network) = &self.config.network else { return Ok(way_out.clone()) };
+    pub(super) fn way_out(&self) -> Result<WayOut, Reason> {
+        let way_out = self.shared.way_out.read().clone();
+        let Some(network) = &self.config.network else { return Ok(way_out) };
         way_out
-            .of_tenant(network, config, secrets_base)
+            .of_tenant(network, &self.shared.live.config(), &self.shared.secrets_base)
             .map_err(|error| Reason::new("network", format!("this tenant's way out cannot be used: {error}")))
     }
 
     /// Starts the line and the delivery.
     pub(super) fn parts(&self, secrets: Secrets, facts: &TenantFacts) -> Result<Running, Reason> {
         let shared = &self.shared;
-        let way_out = self.way_out()?;
-        let names: Vec<_> = self.config.routes.iter().map(|route| route.name.clone()).collect();
-        let numbers = shared.registry.route_numbers(&self.config.id, &names).map_err(|error| {
-            Reason::new("store", format!("the routes' numbers could not be read: {error}"))
-        })?;
-        let routes: Vec<_> = self
-            .config
-            .routes
-            .iter()
-            .zip(&numbers.current)
-            .map(|(config, number)| RouteSpec { config: config.clone(), number: *number })
-            .collect();
         let signer = Signer::new(&secrets.signing_secret);
-        let delivery = TenantDelivery::spawn(DeliveryDeps {
-            tenant: self.config.id.clone(),
-            environment: self.config.environment,
-            routes,
-            removed: numbers.removed,
-            log: Arc::clone(&shared.log),
-            dead_letters: Arc::clone(&shared.dead_letters),
-            http: way_out.handlers,
-            outside: way_out.outside,
-            programs: shared.programs.clone(),
-            signer: signer.clone(),
-            config: shared.config.delivery.clone(),
-            board: Arc::clone(&self.board),
-            clock: Arc::clone(&shared.clock),
-            epoch: shared.log.epoch(),
-            metrics: shared.delivery_metrics.clone(),
-            response_hosts: shared.response_hosts.clone(),
-        });
-        let delivery = delivery.map_err(|error| Reason::new("route", with_causes(&error)))?;
+        let way_out = self.way_out()?;
+        let deps = self.delivery_deps(way_out.clone(), signer.clone())?;
+        let delivery =
+            TenantDelivery::spawn(deps).map_err(|error| Reason::new("route", with_causes(&error)))?;
         if self.paused {
             delivery.suspend(true);
         }
         for route in &self.board.status().paused_routes {
             delivery.pause(route);
         }
-        let table = delivery.router();
-        let intake = Router::new(move |kind, facts| {
-            let (routes, answering) = table.bits(kind, facts);
-            taut_socket::Routed { routes, answering }
-        });
+        let desk = Desk::over(&delivery);
         let (claims, tenant) = (Arc::clone(shared), self.config.id.clone());
         let line = TenantLine::spawn(LineDeps {
             tenant: self.config.id.clone(),
@@ -124,8 +136,8 @@ impl Supervisor {
             dialer: way_out.dialer,
             gate: Arc::clone(&shared.gate),
             log: Arc::clone(&shared.log),
-            requests: delivery.requests(),
-            router: Arc::new(intake),
+            requests: Arc::new(desk.clone()),
+            router: Arc::clone(&desk.router),
             board: Arc::clone(&self.board),
             clock: Arc::clone(&shared.clock),
             config: Arc::clone(&shared.slack),
@@ -134,6 +146,36 @@ impl Supervisor {
             deaf_since: facts::deaf_since(facts),
             claim_app: Arc::new(move |app_id| claims.apps.take(app_id, &tenant)),
         });
-        Ok(Running { line, delivery, signer, app_token: secrets.app_token })
+        Ok(Running { line, delivery, desk, signer, app_token: secrets.app_token })
+    }
+
+    /// What the tenant's delivery is made of, by the configuration in force.
+    pub(super) fn delivery_deps(&self, way_out: WayOut, signer: Signer) -> Result<DeliveryDeps, Reason> {
+        let shared = &self.shared;
+        let names: Vec<_> = self.config.routes.iter().map(|route| route.name.clone()).collect();
+        let numbers = shared.registry.route_numbers(&self.config.id, &names).map_err(|error| {
+            Reason::new("store", format!("the routes' numbers could not be read: {error}"))
+        })?;
+        let numbered = self.config.routes.iter().zip(&numbers.current);
+        Ok(DeliveryDeps {
+            tenant: self.config.id.clone(),
+            environment: self.config.environment,
+            routes: numbered
+                .map(|(config, number)| RouteSpec { config: config.clone(), number: *number })
+                .collect(),
+            removed: numbers.removed,
+            log: Arc::clone(&shared.log),
+            dead_letters: Arc::clone(&shared.dead_letters),
+            http: way_out.handlers,
+            outside: way_out.outside,
+            programs: shared.programs.clone(),
+            signer,
+            config: shared.live.config().delivery.clone(),
+            board: Arc::clone(&self.board),
+            clock: Arc::clone(&shared.clock),
+            epoch: shared.log.epoch(),
+            metrics: shared.delivery_metrics.clone(),
+            response_hosts: shared.response_hosts.clone(),
+        })
     }
 }

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::asked::{Inbox, Next};
+use super::change::Anew;
 use super::parts::Running;
-use super::{Drain, Order, Shared, show};
+use super::{Drain, Order, Shared, Wanted, show};
 use crate::admin::{RouteOrder, TenantOrder};
 use crate::facts;
 use taut_core::config::TenantConfig;
@@ -28,7 +29,7 @@ const LAST_REQUESTS_MAX: Duration = Duration::from_secs(5);
 
 pub(super) struct Supervisor {
     pub(super) shared: Arc<Shared>,
-    pub(super) config: TenantConfig,
+    pub(super) config: Arc<TenantConfig>,
     pub(super) board: Arc<Board>,
     inbox: Inbox,
     pub(super) paused: bool,
@@ -39,6 +40,7 @@ pub(super) struct Supervisor {
 
 /// What the supervisor woke up for.
 enum Wake {
+    Changed(Box<Wanted>),
     Order(Order),
     Drain(Drain),
     LineEnded(LineEnd),
@@ -49,7 +51,12 @@ enum Wake {
 
 impl Supervisor {
     /// A supervisor that has started nothing yet.
-    pub(super) fn new(shared: Arc<Shared>, config: TenantConfig, board: Arc<Board>, inbox: Inbox) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        config: Arc<TenantConfig>,
+        board: Arc<Board>,
+        inbox: Inbox,
+    ) -> Self {
         Self {
             paused: config.paused,
             restarts: Backoff::new(RESTART_FIRST, RESTART_MAX, seed_of(&config.id)),
@@ -92,6 +99,19 @@ impl Supervisor {
                     Box::pin(self.drain(running, drain)).await;
                     return;
                 }
+                Wake::Changed(wanted) => {
+                    // Whatever it waited for may be mended by what changed.
+                    pause = Duration::ZERO;
+                    let app = wanted.change.app;
+                    if Box::pin(self.change(*wanted, running.as_mut())).await == Anew::All {
+                        facts = Box::pin(self.end(running.take())).await;
+                    }
+                    if app {
+                        self.shared.apps.release(&self.config.id);
+                        // Without a pin it is learnt anew from the next hello.
+                        facts.app_id.clone_from(&self.config.app_id);
+                    }
+                }
                 Wake::Gone => return,
                 Wake::Time => pause = Duration::ZERO,
                 Wake::LineEnded(end) => {
@@ -123,6 +143,7 @@ impl Supervisor {
             biased;
             next = self.inbox.next() => match next {
                 Next::Drain(drain) => Wake::Drain(drain),
+                Next::Changed(wanted) => Wake::Changed(wanted),
                 Next::Order(order) => Wake::Order(order),
                 Next::Gone => Wake::Gone,
             },
@@ -175,36 +196,20 @@ impl Supervisor {
             return;
         }
         tracing::info!(tenant = %self.config.id, ?order, "ordered by an operator");
-        match &order {
-            Order::Tenant(TenantOrder::Pause) => self.paused = true,
-            Order::Tenant(TenantOrder::Resume) => self.paused = false,
-            Order::Route(..) | Order::StoodStill(_) => {}
-        }
         self.remember(&order);
-        let Some(running) = running else { return };
         match order {
-            Order::Tenant(TenantOrder::Pause) => {
-                running.line.set_desired(Desired::Paused);
-                running.delivery.suspend(true);
-            }
-            Order::Tenant(TenantOrder::Resume) => {
-                // A park is lifted by a person who mended something: most often a secret.
-                match self.secrets() {
-                    Ok(secrets) => running.renew(secrets),
-                    Err(Reason { code, text }) => {
-                        tracing::error!(tenant = %self.config.id, reason = code, "{text}; the old secrets stay in use");
-                    }
-                }
-                running.line.set_desired(Desired::Connected);
-                running.delivery.suspend(false);
-            }
+            Order::Tenant(TenantOrder::Pause) => self.pause(running),
+            Order::Tenant(TenantOrder::Resume) => self.resume(running),
             Order::Route(route, order) => {
+                let Some(Running { delivery, .. }) = running else { return };
                 let known = match order {
-                    RouteOrder::Pause => running.delivery.pause(&route),
-                    RouteOrder::Resume => running.delivery.resume(&route),
-                    RouteOrder::ResetBreaker => running.delivery.reset_breaker(&route),
+                    RouteOrder::Pause => delivery.pause(&route),
+                    RouteOrder::Resume => delivery.resume(&route),
+                    RouteOrder::ResetBreaker => delivery.reset_breaker(&route),
                 };
-                debug_assert!(known, "the socket's server checks the route's name");
+                if !known {
+                    tracing::warn!(tenant = %self.config.id, %route, "the route went before its order came");
+                }
             }
             Order::StoodStill(_) => {}
         }
@@ -212,7 +217,7 @@ impl Supervisor {
 
     /// Notes what is paused where it outlives the process. An order that changes nothing writes nothing: the database
     /// takes one writer at a time, and those that wait for it hold threads that name lookups and reads need.
-    fn remember(&self, order: &Order) {
+    pub(super) fn remember(&self, order: &Order) {
         let before = facts::of(&self.board);
         self.board.update(|status| match order {
             Order::Tenant(TenantOrder::Pause) => status.paused = true,
@@ -226,6 +231,36 @@ impl Supervisor {
         let after = facts::of(&self.board);
         if (before.paused, before.paused_routes) != (after.paused, after.paused_routes) {
             facts::save_one(Arc::clone(&self.shared.registry), Arc::clone(&self.board));
+        }
+    }
+
+    pub(super) fn pause(&mut self, running: Option<&mut Running>) {
+        self.paused = true;
+        if let Some(running) = running {
+            running.line.set_desired(Desired::Paused);
+            running.delivery.suspend(true);
+        }
+    }
+
+    pub(super) fn resume(&mut self, running: Option<&mut Running>) {
+        self.paused = false;
+        let Some(running) = running else { return };
+        // A park is lifted by a person who mended something: most often a secret.
+        if let Err(error) = self.renew(running) {
+            tracing::error!(tenant = %self.config.id, "{error}");
+        }
+        running.line.set_desired(Desired::Connected);
+        running.delivery.suspend(false);
+    }
+
+    /// Reads the secrets again and goes on with them.
+    pub(super) fn renew(&self, running: &mut Running) -> Result<(), String> {
+        match self.secrets() {
+            Ok(secrets) => {
+                running.renew(secrets);
+                Ok(())
+            }
+            Err(Reason { code, text }) => Err(format!("{code}: {text}; the old secrets stay in use")),
         }
     }
 

@@ -19,7 +19,8 @@ use tokio_util::task::TaskTracker;
 
 use super::{TenantHandle, supervise};
 use crate::config::load;
-use crate::daemon::{limits, shared};
+use crate::daemon::shared;
+use crate::live::{Live, limits};
 
 const SOON: Duration = Duration::from_secs(30);
 
@@ -127,7 +128,8 @@ impl Two {
         let clock: Arc<dyn Clock> = Arc::new(BootClock);
         let options = DiskOptions { segment_bytes: 64 << 10, ..DiskOptions::new(dir.join("store")) };
         let (store, _) = DiskStore::open(&options, Arc::clone(&clock)).expect("a store");
-        let mut shared = shared(&loaded.config, loaded.base_dir, &store, &clock).expect("a way out");
+        let mut shared =
+            shared(&Live::new(loaded.config.clone()), loaded.base_dir, &store, &clock).expect("a way out");
         let log = Arc::new(Unlucky {
             log: Arc::clone(&shared.log),
             tenant: loaded.config.tenants[0].id.clone(),
@@ -141,7 +143,7 @@ impl Two {
         for tenant in &loaded.config.tenants {
             log.set_limits(&tenant.id, limits(&loaded.config));
             let board = Arc::new(Board::new(tenant.id.clone(), clock.wall()));
-            let handle = supervise(Arc::clone(&shared), tenant.clone(), Arc::clone(&board), &tasks);
+            let handle = supervise(Arc::clone(&shared), Arc::new(tenant.clone()), Arc::clone(&board), &tasks);
             boards.push(board);
             supervisors.push(handle);
         }

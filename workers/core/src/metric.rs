@@ -224,6 +224,24 @@ pub const CLOCK_SKEW: Metric = gauge(
     &[],
     "Our wall clock minus Slack's, by the Date header of its last answer; handlers refuse signatures beyond 300 s",
 );
+/// `taut_config_reloads_total`.
+pub const CONFIG_RELOADS: Metric =
+    counter("taut_config_reloads_total", &["outcome"], "Reloads of the configuration: applied or refused");
+/// `taut_config_refused`.
+pub const CONFIG_REFUSED: Metric = gauge(
+    "taut_config_refused",
+    &[],
+    "1 if the last reload was refused and the configuration before it is in force, else 0",
+);
+/// `taut_config_needs_restart`.
+pub const CONFIG_NEEDS_RESTART: Metric =
+    gauge("taut_config_needs_restart", &[], "Keys whose new value waits for a restart");
+/// `taut_stalls_total`.
+pub const STALLS: Metric = counter(
+    "taut_stalls_total",
+    &["part"],
+    "Times a part of the process (main, timers, log, runtime) made no progress for half of the watchdog's span",
+);
 /// `taut_build_info`.
 pub const BUILD_INFO: Metric = gauge("taut_build_info", &["version", "durability"], "Always 1");
 
@@ -267,5 +285,9 @@ pub const ALL: &[Metric] = &[
     TASKS,
     CLAIMS_OWNED,
     CLOCK_SKEW,
+    CONFIG_RELOADS,
+    CONFIG_REFUSED,
+    CONFIG_NEEDS_RESTART,
+    STALLS,
     BUILD_INFO,
 ];

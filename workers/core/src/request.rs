@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 
 use crate::log::Append;
-use crate::{Envelope, Moment, TenantId};
+use crate::{Envelope, Moment, RouteBits, TenantId};
 
 /// A request that intake has read and is storing.
 pub struct NewRequest {
@@ -13,6 +13,8 @@ pub struct NewRequest {
     pub tenant: TenantId,
     /// The request itself.
     pub envelope: Arc<Envelope>,
+    /// The route that answers it, as its entry in the log says.
+    pub answering: RouteBits,
     /// When its frame was read: the deadline counts from here.
     pub received: Moment,
     /// Resolves when the append is decided. Nothing is acked before it is stored.

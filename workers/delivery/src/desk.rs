@@ -80,9 +80,8 @@ impl Requests for RequestDesk {
 async fn end_copy(shared: Arc<Shared>, request: NewRequest, mut first: Earlier) {
     let Append::Stored(seq) = request.stored.await else { return };
     let refused = matches!(first.decided().await, Some(AckChoice::Silent(SilentReason::NotStored)));
-    let (_, answering) = shared.router.bits(request.envelope.kind, &request.envelope.facts());
-    if refused && !answering.is_empty() {
-        let commit = Change::Commit { seq, routes: answering, outcome: Outcome::Expired };
+    if refused && !request.answering.is_empty() {
+        let commit = Change::Commit { seq, routes: request.answering, outcome: Outcome::Expired };
         commit_until_durable(&shared, commit).await;
     }
 }

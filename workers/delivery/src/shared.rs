@@ -46,8 +46,8 @@ pub(crate) struct Shared {
     /// The desk's tasks, so that a drain can wait for them.
     pub(crate) tasks: TaskTracker,
     pub(crate) requests: Arc<Semaphore>,
-    pub(crate) recent: Mutex<Recent<tokio::sync::watch::Receiver<Option<Decided>>>>,
-    pub(crate) released: Mutex<Released>,
+    pub(crate) recent: Arc<Mutex<Recent<tokio::sync::watch::Receiver<Option<Decided>>>>>,
+    pub(crate) released: Arc<Mutex<Released>>,
 }
 
 /// Requests whose bare ack went out before their handler took them.

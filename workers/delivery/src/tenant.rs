@@ -6,7 +6,6 @@ mod task;
 
 use std::sync::Arc;
 
-use parking_lot::Mutex;
 use taut_core::config::{DeliveryConfig, Environment, Target};
 use taut_core::log::{DeadLetters, Log};
 use taut_core::request::Requests;
@@ -73,53 +72,76 @@ impl TenantDelivery {
     /// # Errors
     /// [`BadRoute`] if a target cannot or must not be used; nothing was started.
     pub fn spawn(deps: DeliveryDeps) -> Result<DeliveryHandle, BadRoute> {
-        let router = Arc::new(Router::new(&deps.routes));
-        let allowed = AllowHosts::parse(&deps.config.allow_hosts).map_err(BadRoute::AllowHosts)?;
-        let (slots, stop) = (deps.programs.slots(), CancellationToken::new());
-        let route_of = |spec: &RouteSpec| {
-            if let Target::Http(url) = &spec.config.target {
-                let refused = |source| BadRoute::Target { route: spec.config.name.clone(), source };
-                allowed.check(url).map_err(refused)?;
-            }
-            let client = if spec.config.proxy { &deps.outside } else { &deps.http };
-            let around = Surroundings {
-                tenant: &deps.tenant,
-                environment: deps.environment,
-                epoch: deps.epoch,
-                client: client.clone(),
-                config: &deps.config,
-                slots: slots.clone(),
-                stop: stop.clone(),
-            };
-            Route::new(spec, &around)
-        };
-        // Sized first: a collected vector has room for four, and a route is large.
-        let mut built = Vec::with_capacity(deps.routes.len());
-        for spec in &deps.routes {
-            built.push(route_of(spec)?);
+        Ok(DeliveryHandle::over(shared(deps, None)?))
+    }
+}
+
+/// What the parts of a delivery share; a successor takes over what its predecessor knows of requests.
+fn shared(deps: DeliveryDeps, before: Option<&Shared>) -> Result<Arc<Shared>, BadRoute> {
+    let router = Arc::new(Router::new(&deps.routes));
+    let allowed = AllowHosts::parse(&deps.config.allow_hosts).map_err(BadRoute::AllowHosts)?;
+    let (slots, stop) = (deps.programs.slots(), CancellationToken::new());
+    let route_of = |spec: &RouteSpec| {
+        if let Target::Http(url) = &spec.config.target {
+            let refused = |source| BadRoute::Target { route: spec.config.name.clone(), source };
+            allowed.check(url).map_err(refused)?;
         }
-        let shared = Arc::new(Shared {
-            tenant: deps.tenant,
-            routes: built,
-            removed: deps.removed,
-            router: Arc::clone(&router),
-            log: deps.log,
-            dead_letters: deps.dead_letters,
-            signer: deps.signer,
-            outside: deps.outside,
-            response_hosts: deps.response_hosts,
-            board: deps.board,
-            clock: deps.clock,
-            metrics: deps.metrics,
-            wake: Arc::default(),
-            stop,
-            tasks: TaskTracker::new(),
-            requests: Arc::new(Semaphore::new(REQUESTS_MAX)),
-            recent: Mutex::default(),
-            released: Mutex::default(),
-        });
-        let task = tokio::spawn(task::run(Arc::clone(&shared)));
-        Ok(DeliveryHandle { shared, router, task, end: None })
+        let client = if spec.config.proxy { &deps.outside } else { &deps.http };
+        let around = Surroundings {
+            tenant: &deps.tenant,
+            environment: deps.environment,
+            epoch: deps.epoch,
+            client: client.clone(),
+            config: &deps.config,
+            slots: slots.clone(),
+            stop: stop.clone(),
+        };
+        Route::new(spec, &around)
+    };
+    // Sized first: a collected vector has room for four, and a route is large.
+    let mut built = Vec::with_capacity(deps.routes.len());
+    for spec in &deps.routes {
+        built.push(route_of(spec)?);
+    }
+    let shared = Arc::new(Shared {
+        tenant: deps.tenant,
+        routes: built,
+        removed: deps.removed,
+        router,
+        log: deps.log,
+        dead_letters: deps.dead_letters,
+        signer: deps.signer,
+        outside: deps.outside,
+        response_hosts: deps.response_hosts,
+        board: deps.board,
+        clock: deps.clock,
+        metrics: deps.metrics,
+        wake: before.map(|before| Arc::clone(&before.wake)).unwrap_or_default(),
+        stop,
+        tasks: TaskTracker::new(),
+        requests: before
+            .map_or_else(|| Arc::new(Semaphore::new(REQUESTS_MAX)), |before| Arc::clone(&before.requests)),
+        recent: before.map(|before| Arc::clone(&before.recent)).unwrap_or_default(),
+        released: before.map(|before| Arc::clone(&before.released)).unwrap_or_default(),
+    });
+    if let Some(before) = before {
+        keep_health(before, &shared);
+    }
+    Ok(shared)
+}
+
+/// A pause, of a route or of the tenant, is an operator's word: it outlives the exchange. Whatever else the old target did is no judgement on the
+/// new one, so breaker and hold start anew.
+fn keep_health(before: &Shared, after: &Shared) {
+    let suspended = before.routes.iter().any(|old| old.health.lock().is_suspended());
+    for route in &after.routes {
+        let mut health = route.health.lock();
+        if suspended {
+            health.suspend(true);
+        }
+        if before.routes.iter().any(|old| old.name == route.name && old.health.lock().is_paused()) {
+            health.pause();
+        }
     }
 }
 
@@ -146,16 +168,46 @@ pub struct RouteStatus {
 /// Steers a running delivery. Dropping it leaves the task running; end it with [`DeliveryHandle::drain`].
 pub struct DeliveryHandle {
     shared: Arc<Shared>,
-    router: Arc<Router>,
     task: JoinHandle<()>,
     /// Set once the task's end is known: a join handle tells it once.
     end: Option<DeliveryEnd>,
 }
 
 impl DeliveryHandle {
+    fn over(shared: Arc<Shared>) -> Self {
+        // Its end is the tenant's supervisor's to judge, by `join`.
+        let task = tokio::spawn(task::run(Arc::clone(&shared)));
+        Self { shared, task, end: None }
+    }
+
+    /// Goes on with other routes or limits, over the same backlog.
+    ///
+    /// No attempt starts until those under way have ended, or `deadline` has come and cut them off: no lane has two
+    /// attempts at once, and none loses its order. Requests are answered all the while: those begun before by the old
+    /// routes, those begun at [`DeliveryHandle::requests`] afterwards by the new. As at a restart, the attempts an
+    /// envelope has had are counted anew, and a route that is paused stays so.
+    ///
+    /// # Errors
+    /// [`BadRoute`] if a target cannot or must not be used; everything goes on as it was.
+    pub async fn exchange(&mut self, deps: DeliveryDeps, deadline: Moment) -> Result<DeliveryEnd, BadRoute> {
+        let after = shared(deps, Some(&self.shared))?;
+        self.shared.stop.cancel();
+        let left = self.shared.clock.now().until(deadline);
+        let end = if let Ok(end) = tokio::time::timeout(left, self.join()).await {
+            end
+        } else {
+            self.task.abort();
+            self.join().await;
+            DeliveryEnd::CutOff
+        };
+        *self = Self::over(after);
+        self.shared.show_routes();
+        Ok(end)
+    }
+
     /// Which routes an envelope belongs to, for intake.
     pub fn router(&self) -> Arc<Router> {
-        Arc::clone(&self.router)
+        Arc::clone(&self.shared.router)
     }
 
     /// Who answers the tenant's requests, for intake.

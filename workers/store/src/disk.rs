@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
 use futures::FutureExt;
@@ -138,6 +138,7 @@ impl DiskStore {
             meters,
             store: identity.store,
             writable: AtomicBool::new(true),
+            ended: AtomicBool::new(false),
             cause: Mutex::default(),
             errors: AtomicU64::new(0),
             fatal: watch::channel(None).0,
@@ -201,6 +202,15 @@ impl DiskStore {
     #[cfg(test)]
     pub(crate) fn database(&self) -> &Database {
         &self.handle.database
+    }
+
+    /// The writer's signs of life so far, and a call for the next one; `None` once its thread has ended.
+    ///
+    /// A writer that waits, for work or for a disk that is full, answers a call at once. One that hangs in a write or
+    /// a sync does not: the number stays as it is.
+    pub fn sign_of_life(&self) -> Option<u64> {
+        let shared = &self.handle.shared;
+        (!shared.ended.load(Ordering::Acquire)).then(|| shared.inbox.ask())
     }
 
     /// Resolves with the reason once the log has failed three times in a row: the process should then end.

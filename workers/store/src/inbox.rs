@@ -1,6 +1,7 @@
 //! What waits for the writer: appends and changes, in the order they came.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
@@ -172,6 +173,10 @@ impl Waiting {
 pub(crate) struct Inbox {
     waiting: Mutex<Waiting>,
     came: Condvar,
+    /// Somebody wants to know whether the writer lives; changed under the lock of `waiting`.
+    asked: AtomicBool,
+    /// The writer's signs of life: it grows with every look the writer takes at what waits.
+    signs: AtomicU64,
 }
 
 impl Inbox {
@@ -221,6 +226,27 @@ impl Inbox {
         self.waiting.lock().buried.take()
     }
 
+    /// The writer's signs of life so far; asks it for another one, which a writer that waits gives at once.
+    pub(crate) fn ask(&self) -> u64 {
+        let waiting = self.waiting.lock();
+        self.asked.store(true, Ordering::Relaxed);
+        drop(waiting);
+        self.came.notify_all();
+        self.signs.load(Ordering::Relaxed)
+    }
+
+    /// A sign of life, given by the writer.
+    fn sign(&self) {
+        self.asked.store(false, Ordering::Relaxed);
+        self.signs.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn sign_if_asked(&self) {
+        if self.asked.load(Ordering::Relaxed) {
+            self.sign();
+        }
+    }
+
     /// Waits for work and takes it: all changes, and of the appends as many as a group has room for, each tenant its
     /// fair part. With `pressing` work of its own the writer does not wait; while it is `burying` it does not close.
     ///
@@ -230,7 +256,11 @@ impl Inbox {
         let mut waiting = self.waiting.lock();
         let empty = |waiting: &Waiting| waiting.appends.is_empty() && waiting.changes.is_empty();
         let closing = |waiting: &Waiting| waiting.closing && !burying;
-        let nothing = |waiting: &mut Waiting| empty(waiting) && waiting.buried.is_none() && !closing(waiting);
+        self.sign();
+        let nothing = |waiting: &mut Waiting| {
+            self.sign_if_asked();
+            empty(waiting) && waiting.buried.is_none() && !closing(waiting)
+        };
         let none_hurries = |waiting: &mut Waiting| {
             waiting.appends.is_empty() && waiting.buried.is_none() && !waiting.urgent && !waiting.closing
         };
@@ -266,7 +296,12 @@ impl Inbox {
     /// Waits `span`, or until the store closes; says whether it closes.
     pub(crate) fn pause(&self, span: Duration) -> bool {
         let mut waiting = self.waiting.lock();
-        self.came.wait_while_for(&mut waiting, |waiting| !waiting.closing, span);
+        self.sign();
+        let open = |waiting: &mut Waiting| {
+            self.sign_if_asked();
+            !waiting.closing
+        };
+        self.came.wait_while_for(&mut waiting, open, span);
         waiting.closing
     }
 }

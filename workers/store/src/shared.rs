@@ -27,6 +27,8 @@ pub(crate) struct Shared {
     pub meters: Arc<Meters>,
     pub store: u128,
     pub writable: AtomicBool,
+    /// The writer's thread has ended.
+    pub ended: AtomicBool,
     /// Why it is not.
     pub cause: Mutex<String>,
     pub errors: AtomicU64,

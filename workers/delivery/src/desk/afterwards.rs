@@ -76,19 +76,22 @@ fn post_late(subject: &Subject, posted: &Posted) {
 /// Closes a request that was not acked, as soon as it is known to be stored.
 pub(super) async fn expire_if_silent(
     subject: &Subject,
-    route: &Route,
+    answering: RouteBits,
     append: Option<Append>,
     stored: BoxFuture<'static, Append>,
     told: Told,
 ) {
     let Told::Silence(_) = told else { return };
+    if answering.is_empty() {
+        return;
+    }
     let append = match append {
         Some(append) => append,
         None => stored.await,
     };
     // A duplicate's entry is its first copy's to close.
     if let Append::Stored(seq) = append {
-        let commit = Change::Commit { seq, routes: route.bit, outcome: Outcome::Expired };
+        let commit = Change::Commit { seq, routes: answering, outcome: Outcome::Expired };
         commit_until_durable(&subject.shared, commit).await;
         subject.shared.unhold(seq);
     }

@@ -22,6 +22,8 @@ use crate::shared::Shared;
 pub(super) struct Subject {
     pub(super) shared: Arc<Shared>,
     pub(super) envelope: Arc<Envelope>,
+    /// As the log has it.
+    pub(super) answering: RouteBits,
     pub(super) received: Moment,
 }
 
@@ -77,15 +79,18 @@ impl Course {
         request: NewRequest,
         books: watch::Sender<Option<Decided>>,
     ) -> Self {
-        let NewRequest { envelope, received, stored, tenant: _ } = request;
-        Self { subject: Subject { shared, envelope, received }, stored, append: None, books }
+        let NewRequest { envelope, answering, received, stored, tenant: _ } = request;
+        Self { subject: Subject { shared, envelope, answering, received }, stored, append: None, books }
     }
 
     pub(super) async fn run(mut self, answer: oneshot::Sender<Answer>) {
         let shared = Arc::clone(&self.subject.shared);
-        let (_, answering) = shared.router.bits(self.subject.envelope.kind, &self.subject.envelope.facts());
+        let answering = self.subject.answering;
         let Some(route) = shared.route_of(answering) else {
-            self.say(answer, silent(SilentReason::Unrouted));
+            let told = self.say(answer, silent(SilentReason::Unrouted));
+            let Self { subject, stored, append, books: _ } = self;
+            // Its route went while it was on its way here: it ends in the log as well.
+            afterwards::expire_if_silent(&subject, answering, append, stored, told).await;
             return;
         };
         if self.was_closed_before().await {
@@ -107,7 +112,7 @@ impl Course {
         // Side by side: neither a slow handler nor a slow store keeps the other's end from its record.
         future::join(
             afterwards::handler_ends(&subject, route, attempt, told),
-            afterwards::expire_if_silent(&subject, route, append, stored, told),
+            afterwards::expire_if_silent(&subject, route.bit, append, stored, told),
         )
         .await;
     }

@@ -135,6 +135,16 @@ impl Health {
         self.recoveries
     }
 
+    /// Whether an operator paused the route.
+    pub const fn is_paused(&self) -> bool {
+        self.paused
+    }
+
+    /// Whether the whole tenant is paused.
+    pub const fn is_suspended(&self) -> bool {
+        self.suspended
+    }
+
     /// An operator pauses the route.
     pub const fn pause(&mut self) {
         self.paused = true;

@@ -30,7 +30,12 @@ pub(super) struct Buried {
 }
 
 impl Orphans {
-    /// The next batch to bury. Nothing new can come for a removed route, so each entry is looked at once.
+    /// Something came: an envelope that was on its way into the log when its route was removed may be among it.
+    pub(super) const fn look_again(&mut self) {
+        self.seen_all = false;
+    }
+
+    /// The next batch to bury. Each entry is looked at once.
     pub(super) fn next(&mut self, shared: &Shared, now: Moment) -> Option<BoxFuture<'static, Buried>> {
         let too_soon = self.again_at.is_some_and(|at| now < at);
         if self.seen_all || self.under_way || too_soon || shared.removed.is_empty() {

@@ -144,7 +144,10 @@ impl Task {
                     self.pending.extend(changes);
                 }
                 Some(end) = self.commits.next(), if !self.commits.is_empty() => self.take_commit(end),
-                () = wake.notified() => self.unread = true,
+                () = wake.notified() => {
+                    self.unread = true;
+                    self.orphans.look_again();
+                }
                 () = stop.cancelled(), if !stop.is_cancelled() => {}
                 () = timer => {}
             }

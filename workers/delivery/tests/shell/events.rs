@@ -285,3 +285,27 @@ async fn nothing_goes_out_while_a_refused_commit_is_tried_again() {
     until("all commits", || bench.log.commits().len() == 2).await;
     assert_eq!(handler.count(), 2);
 }
+
+#[tokio::test]
+async fn an_exchange_lets_the_lane_end_its_attempt_first_and_keeps_a_pause() {
+    let old = Handler::start(|_, _| Say { after: Duration::from_millis(300), ..say(200, "") }).await;
+    let new = Handler::always(say(200, "")).await;
+    let mut bench = Bench::start(vec![route("bot", &old.url, ""), route("audit", &old.url, "")]);
+    assert!(bench.handle.pause(&RouteName::new("audit").expect("a name")));
+    bench.event("Ev1", "C1").await;
+    bench.event("Ev2", "C1").await;
+    until("the first is under way", || old.seen().len() == 1).await;
+    let deadline = BootClock.now() + Duration::from_secs(30);
+    let routes = vec![route("bot", &new.url, ""), route("audit", &new.url, "")];
+    let end = bench.exchange(routes, deadline).await.expect("usable routes");
+    assert_eq!(end, DeliveryEnd::Drained);
+    assert_eq!(bench.attempts("done"), 1, "the old attempt ended before the exchange did");
+    until("the second is delivered", || new.seen().len() == 1).await;
+    assert!(new.seen()[0].text().contains("Ev2") && old.seen().len() == 1);
+    assert_eq!(bench.handle.routes()[1].down, Some("paused"));
+
+    let refused = bench.exchange(vec![route("bot", "http://192.0.2.1/", "")], deadline).await;
+    assert!(refused.is_err());
+    bench.event("Ev3", "C1").await;
+    until("it goes on as it was", || new.seen().len() == 2).await;
+}

@@ -10,9 +10,10 @@ use taut_core::config::{DeliveryConfig, NetworkConfig, Span};
 use taut_core::log::{Append, Log as _, NewEntry};
 use taut_core::order::OrderKeys;
 use taut_core::request::{Answer, NewRequest, Requests};
-use taut_core::{Board, Clock as _, Envelope, Epoch, RouteName, TenantId};
+use taut_core::{Board, Clock as _, Envelope, Epoch, Moment, RouteName, TenantId};
 use taut_delivery::{
-    BadRoute, DeliveryDeps, DeliveryHandle, DeliveryMetrics, RouteSpec, Router, Signer, TenantDelivery,
+    BadRoute, DeliveryDeps, DeliveryEnd, DeliveryHandle, DeliveryMetrics, RouteSpec, Router, Signer,
+    TenantDelivery,
 };
 use taut_net::clock::BootClock;
 use taut_net::dial::{Dialer, Way};
@@ -70,36 +71,27 @@ impl Bench {
 
     fn build(
         log: Arc<MemLog>,
-        mut routes: Vec<RouteSpec>,
+        routes: Vec<RouteSpec>,
         removed: Vec<(u8, RouteName)>,
         config: DeliveryConfig,
     ) -> Result<Self, BadRoute> {
-        for (number, route) in (0..).zip(&mut routes) {
-            route.number = number;
-        }
         let dead = Arc::<MemDeadLetters>::default();
         let board = Arc::new(Board::new(tenant(), BootClock.wall()));
-        let handle = TenantDelivery::spawn(DeliveryDeps {
-            environment: taut_core::config::Environment::Dev,
-            programs: taut_delivery::ExecPool::new(8),
-            tenant: tenant(),
-            routes,
-            removed,
-            log: shared(&log),
-            dead_letters: dead.clone(),
-            http: http(),
-            outside: http(),
-            signer: Signer::new(&SigningSecret::from(SECRET)),
-            config,
-            board: Arc::clone(&board),
-            clock: Arc::new(BootClock),
-            epoch: Epoch(7),
-            metrics: DeliveryMetrics::new(),
-            response_hosts: taut_delivery::allow::response::ResponseHosts::new(&[], "http://127.0.0.1/api/")
-                .expect("an empty list"),
-        })?;
+        let handle = TenantDelivery::spawn(deps(&log, &dead, &board, routes, removed, config))?;
         let requests = handle.requests();
         Ok(Self { router: handle.router(), log, dead, board, handle, requests })
+    }
+
+    /// Goes on with other routes, numbered 0, 1, … in order.
+    pub(crate) async fn exchange(
+        &mut self,
+        routes: Vec<RouteSpec>,
+        deadline: Moment,
+    ) -> Result<DeliveryEnd, BadRoute> {
+        let deps = deps(&self.log, &self.dead, &self.board, routes, Vec::new(), quick());
+        let end = self.handle.exchange(deps, deadline).await?;
+        (self.router, self.requests) = (self.handle.router(), self.handle.requests());
+        Ok(end)
     }
 
     /// Stores an envelope as intake does.
@@ -141,9 +133,11 @@ impl Bench {
         stored: BoxFuture<'static, Append>,
         age: Duration,
     ) -> BoxFuture<'static, Answer> {
+        let (_, answering) = self.router.bits(envelope.kind, &envelope.facts());
         self.requests.begin(NewRequest {
             tenant: tenant(),
             envelope,
+            answering,
             received: BootClock.now() - age,
             stored,
         })
@@ -151,6 +145,38 @@ impl Bench {
 
     pub(crate) fn attempts(&self, outcome: &str) -> u64 {
         self.board.counters.attempts.at(outcome).get()
+    }
+}
+
+fn deps(
+    log: &Arc<MemLog>,
+    dead: &Arc<MemDeadLetters>,
+    board: &Arc<Board>,
+    mut routes: Vec<RouteSpec>,
+    removed: Vec<(u8, RouteName)>,
+    config: DeliveryConfig,
+) -> DeliveryDeps {
+    for (number, route) in (0..).zip(&mut routes) {
+        route.number = number;
+    }
+    DeliveryDeps {
+        environment: taut_core::config::Environment::Dev,
+        programs: taut_delivery::ExecPool::new(8),
+        tenant: tenant(),
+        routes,
+        removed,
+        log: shared(log),
+        dead_letters: dead.clone(),
+        http: http(),
+        outside: http(),
+        signer: Signer::new(&SigningSecret::from(SECRET)),
+        config,
+        board: Arc::clone(board),
+        clock: Arc::new(BootClock),
+        epoch: Epoch(7),
+        metrics: DeliveryMetrics::new(),
+        response_hosts: taut_delivery::allow::response::ResponseHosts::new(&[], "http://127.0.0.1/api/")
+            .expect("an empty list"),
     }
 }
 

@@ -208,6 +208,7 @@ impl Socket {
         self.submit(batch);
         let shared = &self.shared;
         let envelope = arrival.into_envelope(entry.frame.clone());
+        let answering = entry.answering;
         let appended = shared.log.append(vec![entry]);
         let refused = Arc::new(AtomicBool::new(false));
         let (board, was_refused) = (Arc::clone(&shared.board), Arc::clone(&refused));
@@ -220,6 +221,7 @@ impl Socket {
         let answer = shared.requests.begin(NewRequest {
             tenant: shared.tenant.clone(),
             envelope: Arc::new(envelope),
+            answering,
             received: batch.now,
             stored: stored.boxed(),
         });

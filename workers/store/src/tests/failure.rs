@@ -125,6 +125,31 @@ fn a_full_disk_refuses_and_heals_when_there_is_space() {
 }
 
 #[test]
+fn a_writer_that_waits_for_work_or_for_space_gives_a_sign_of_life_when_asked() {
+    let (disk, directory, clock) = (FaultyDisk::new(SEGMENT_BYTES), scratch(), Arc::default());
+    let (store, _) = open(&disk, &directory, &clock).unwrap();
+    let answers = || {
+        let before = store.sign_of_life().expect("it lives");
+        let answered = || {
+            std::thread::park_timeout(Duration::from_millis(1));
+            store.sign_of_life().is_some_and(|now| now > before)
+        };
+        assert!((0..10_000).any(|_| answered()), "no sign of life");
+    };
+    answers();
+    disk.set(Fault::Full);
+    let text = |n: usize| format!("{n} {}", "x".repeat(700));
+    assert!((0..10_000).any(|n| append(&store, &text(n)) == Append::Unavailable), "it fills up");
+    wait_until_writable(&store, false);
+    for _ in 0..3 {
+        answers();
+    }
+    disk.set(Fault::None);
+    store.close();
+    assert_eq!(store.sign_of_life(), None, "its thread has ended");
+}
+
+#[test]
 fn a_disk_full_of_delivered_envelopes_heals_by_itself() {
     let (disk, directory, clock) = (FaultyDisk::new(SEGMENT_BYTES), scratch(), Arc::default());
     let (store, _) = open(&disk, &directory, &clock).unwrap();

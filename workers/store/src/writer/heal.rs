@@ -102,6 +102,7 @@ pub(super) struct EndGuard(pub(super) Arc<Shared>);
 impl Drop for EndGuard {
     fn drop(&mut self) {
         self.0.writable.store(false, Ordering::Release);
+        self.0.ended.store(true, Ordering::Release);
         "the store is closed".clone_into(&mut self.0.cause.lock());
         if std::thread::panicking() {
             self.0.fatal.send_replace(Some("the log's writer panicked".to_owned()));
