@@ -125,11 +125,16 @@ fn tests_of(cell: &str) -> impl Iterator<Item = &str> {
     cell.split('`').skip(1).step_by(2).filter(is_name)
 }
 
+/// All Rust files' text.
+fn all_code() -> String {
+    let files =
+        ["src", "workers", "tests", "benches"].iter().flat_map(|part| rust_files(&repository().join(part)));
+    files.map(|path| fs::read_to_string(path).expect("a readable file")).collect()
+}
+
 #[test]
 fn every_fault_of_one_host_has_a_row_and_every_test_it_names_exists() {
-    let known =
-        ["src", "workers", "tests", "benches"].iter().flat_map(|part| rust_files(&repository().join(part)));
-    let known: String = known.map(|path| fs::read_to_string(path).expect("a readable file")).collect();
+    let known = all_code();
     let text = fs::read_to_string(repository().join("docs/faults.md")).expect("the matrix is there");
     let mut rows = Vec::new();
     for line in text.lines() {
@@ -153,4 +158,25 @@ fn every_fault_of_one_host_has_a_row_and_every_test_it_names_exists() {
     }
     let expected: Vec<_> = (1..=FAULT_LAST).filter(|number| !FLEET_FAULTS.contains(number)).collect();
     assert_eq!(rows, expected, "one row for each fault, in order");
+}
+
+#[test]
+fn every_limit_has_a_test_that_reaches_it() {
+    let known = all_code();
+    let text = fs::read_to_string(repository().join("ARCHITECTURE.md")).expect("the walk-through is there");
+    let (_, limits) = text.split_once("\n## Limits\n").expect("the section is there");
+    let (limits, _) = limits.split_once("\n## ").expect("another one follows");
+    let mut rows = 0;
+    for line in limits.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| limit |")) {
+        let cells: Vec<_> = line.split('|').map(str::trim).collect();
+        assert_eq!(cells.len(), 7, "five columns: {line}");
+        let limit = cells[1];
+        let mut tests = tests_of(cells[5]).peekable();
+        assert!(tests.peek().is_some() || cells[5] == "open", "{limit}: names no test");
+        for test in tests {
+            assert!(known.contains(&format!("fn {test}(")), "{limit}: there is no test `{test}`");
+        }
+        rows += 1;
+    }
+    assert!(rows > 60, "{rows} rows: has the table moved?");
 }
