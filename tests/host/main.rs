@@ -4,6 +4,7 @@
 mod support;
 
 mod alerts;
+mod dashboard;
 mod manager;
 mod notify;
 mod reload;
