@@ -44,7 +44,29 @@ impl Client {
         Self::launch(kind, stage, common, Some(stage.path("callgrind.out"))).await
     }
 
+    /// Starts one of several workers of a stage, by its configuration's name. Does not wait.
+    pub(crate) fn worker(name: &str, stage: &Stage, common: &Common) -> Outcome<Self> {
+        Self::spawn(Kind::Taut, name, stage, common, None)
+    }
+
     async fn launch(kind: Kind, stage: &Stage, common: &Common, counts: Option<PathBuf>) -> Outcome<Self> {
+        let mut client = Self::spawn(kind, "taut", stage, common, counts)?;
+        tokio::select! {
+            connected = stage.connected() => match connected {
+                Ok(()) => Ok(client),
+                Err(error) => Err(format!("{error}; {}", log_tail(stage)).into()),
+            },
+            status = client.child.wait() => Err(format!("the client ended with {}; {}", status?, log_tail(stage)).into()),
+        }
+    }
+
+    fn spawn(
+        kind: Kind,
+        name: &str,
+        stage: &Stage,
+        common: &Common,
+        counts: Option<PathBuf>,
+    ) -> Outcome<Self> {
         let mut command = Command::new("taskset");
         command.arg("-c").arg(common.client_core.to_string());
         if let Some(out) = &counts {
@@ -60,7 +82,7 @@ impl Client {
         };
         match kind {
             Kind::Taut => {
-                command.arg(taut()).arg("run").arg("--config").arg(stage.path("taut.toml"));
+                command.arg(taut()).arg("run").arg("--config").arg(stage.path(&format!("{name}.toml")));
             }
             Kind::Bare => bare(&mut command),
             Kind::BareBatched => {
@@ -72,14 +94,12 @@ impl Client {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).kill_on_drop(true);
         let child = command.spawn()?;
         let pid = child.id().ok_or("the client ended at once")?;
-        let mut client = Self { child, pid, counts };
-        tokio::select! {
-            connected = stage.connected() => match connected {
-                Ok(()) => Ok(client),
-                Err(error) => Err(format!("{error}; {}", log_tail(stage)).into()),
-            },
-            status = client.child.wait() => Err(format!("the client ended with {}; {}", status?, log_tail(stage)).into()),
-        }
+        Ok(Self { child, pid, counts })
+    }
+
+    /// Its process.
+    pub(crate) const fn pid(&self) -> u32 {
+        self.pid
     }
 
     /// Processor time so far.

@@ -21,6 +21,16 @@ pub(crate) fn resident_kib(pid: u32) -> u64 {
     line.split_whitespace().next().and_then(|number| number.parse().ok()).expect("VmRSS is a number of kB")
 }
 
+/// Open descriptors of a process.
+pub(crate) fn descriptors(pid: u32) -> usize {
+    std::fs::read_dir(format!("/proc/{pid}/fd")).expect("the process lives").count()
+}
+
+/// Threads of a process.
+pub(crate) fn threads(pid: u32) -> usize {
+    std::fs::read_dir(format!("/proc/{pid}/task")).expect("the process lives").count()
+}
+
 /// One line about the machine, for the head of a report.
 pub(crate) fn machine() -> String {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();

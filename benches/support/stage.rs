@@ -1,6 +1,7 @@
 //! The simulated Slack, a handler, and a configuration of many tenants for the worker.
 
 use std::fmt::Write as _;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use super::Outcome;
 use super::args::Common;
 
 /// How often a state is looked at while it is waited for.
-const LOOK_EVERY: Duration = Duration::from_millis(5);
+pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// How long all tenants may take to connect, or the last acks to come; a client under valgrind is slow.
 const STATE_MAX: Duration = Duration::from_mins(4);
 const SIGNING_SECRET: &str = "bench-signing-secret";
@@ -29,6 +30,19 @@ pub(crate) enum Route {
     Unmatched,
     /// It takes all of them to the handler.
     ToHandler,
+}
+
+/// What a worker is told beside its tenants.
+pub(crate) struct Settings {
+    pub(crate) opens_per_second: u32,
+    /// Further sections, as TOML.
+    pub(crate) more: &'static str,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { opens_per_second: 1_000, more: "" }
+    }
 }
 
 /// A simulated Slack with its tenants.
@@ -72,7 +86,7 @@ impl Stage {
         if let Some(ca) = ca {
             stage.write("ca.pem", &ca)?;
         }
-        stage.configure(common.tenants, route, "", |_| stage.handler.url())?;
+        stage.configure("taut", 1..=common.tenants, route, &Settings::default())?;
         Ok(stage)
     }
 
@@ -80,7 +94,8 @@ impl Stage {
     /// overflows at 2,000 envelopes.
     pub(crate) async fn with_handlers(common: &Common, url_of: impl Fn(u32) -> String) -> Outcome<Self> {
         let stage = Self::start(common, Route::ToHandler, None).await?;
-        stage.configure(common.tenants, Route::ToHandler, "[queue]\nenvelopes_max = 2000\n", url_of)?;
+        let settings = Settings { more: "[queue]\nenvelopes_max = 2000\n", ..Settings::default() };
+        stage.configure_with("taut", 1..=common.tenants, Route::ToHandler, &settings, url_of)?;
         Ok(stage)
     }
 
@@ -94,12 +109,32 @@ impl Stage {
         Ok(EchoHandler::start(config).await?)
     }
 
-    fn configure(&self, tenants: u32, route: Route, head: &str, url_of: impl Fn(u32) -> String) -> Outcome {
+    /// Writes `<name>.toml` for a worker of these tenants, with a store of its own.
+    pub(crate) fn configure(
+        &self,
+        name: &str,
+        tenants: RangeInclusive<u32>,
+        route: Route,
+        settings: &Settings,
+    ) -> Outcome {
+        self.configure_with(name, tenants, route, settings, |_| self.handler.url())
+    }
+
+    fn configure_with(
+        &self,
+        name: &str,
+        tenants: RangeInclusive<u32>,
+        route: Route,
+        settings: &Settings,
+        url_of: impl Fn(u32) -> String,
+    ) -> Outcome {
         let dir = self.dir.path().display();
         let mut config = format!(
-            "[slack]\napi_url = \"{}\"\nopens_per_second = 1000\n[store]\npath = \"{dir}/store\"\n\
-             [metrics]\nlisten = \"127.0.0.1:0\"\n[admin]\nlisten = \"unix:{dir}/admin.sock\"\n{head}",
-            self.sim.api_url()
+            "[slack]\napi_url = \"{}\"\nopens_per_second = {}\n[store]\npath = \"{dir}/{name}-store\"\n\
+             [metrics]\nlisten = \"127.0.0.1:0\"\n[admin]\nlisten = \"unix:{dir}/{name}.sock\"\n{}",
+            self.sim.api_url(),
+            settings.opens_per_second,
+            settings.more
         );
         if self.tls {
             write!(config, "[network]\nca_files = [\"{dir}/ca.pem\"]\n")?;
@@ -109,7 +144,7 @@ impl Stage {
             Route::ToHandler => "",
         };
         self.write("signing", SIGNING_SECRET)?;
-        for number in 1..=tenants {
+        for number in tenants {
             self.write(&format!("app-{number}"), &AppSpec::numbered(number).app_token)?;
             write!(
                 config,
@@ -119,7 +154,7 @@ impl Stage {
                 url_of(number)
             )?;
         }
-        self.write("taut.toml", &config)
+        self.write(&format!("{name}.toml"), &config)
     }
 
     /// A file that only its owner may read, as the worker wants its secrets.
@@ -170,7 +205,7 @@ impl Stage {
 
     /// Pauses every tenant's route: envelopes are stored, delivery waits.
     pub(crate) async fn pause_routes(&self) -> Outcome {
-        let worker = Worker::at(&self.path("admin.sock"));
+        let worker = Worker::at(&self.path("taut.sock"));
         for number in 1..=self.apps.len() {
             let path = format!("/v1/tenants/tenant-{number}/routes/bot/pause");
             let _: Changed = worker.post(&path, &()).await?;

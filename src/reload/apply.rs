@@ -53,6 +53,14 @@ impl Reloader {
 
     /// Starts every tenant of the configuration in force: the first change, from nothing.
     pub(crate) fn start_all(&self, tenants: Vec<TenantConfig>) {
+        let routes_of =
+            |tenant: &TenantConfig| tenant.routes.iter().map(|route| route.name.clone()).collect();
+        let routes: Vec<(TenantId, Vec<_>)> =
+            tenants.iter().map(|tenant| (tenant.id.clone(), routes_of(tenant))).collect();
+        if let Err(error) = self.shared.registry.number_routes(&routes) {
+            // Each tenant asks for its own as well, and says so where it gets none.
+            tracing::warn!(error, "the routes' numbers could not be stored all at once");
+        }
         for tenant in tenants {
             self.add(Arc::new(tenant));
         }

@@ -415,6 +415,13 @@ pub trait Registry: Send + Sync + 'static {
     /// # Errors
     /// The database's words; also when more than 64 numbers would be in use.
     fn route_numbers(&self, tenant: &TenantId, names: &[RouteName]) -> Result<RouteNumbers, String>;
+
+    /// Gives the routes of many tenants their numbers at once, so that a first start syncs once and not for each
+    /// tenant. [`Registry::route_numbers`] tells them; a tenant that cannot be given its numbers hears so there.
+    ///
+    /// # Errors
+    /// If the registry could not be read or written; nothing was given.
+    fn number_routes(&self, tenants: &[(TenantId, Vec<RouteName>)]) -> Result<(), String>;
 }
 
 /// Numbers of a tenant's routes.

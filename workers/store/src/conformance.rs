@@ -473,5 +473,10 @@ fn facts_and_route_numbers_are_kept(engine: &dyn Engine) {
     assert_eq!(second.current[0], first.current[1], "a number is stable");
     assert!(!first.current.contains(&second.current[1]), "a removed route's number is not given away");
     assert_eq!(second.removed, [(first.current[0], name("a"))]);
+    let globex = (tenant("globex"), vec![name("a"), name("b")]);
+    let all = [(acme.clone(), vec![name("b"), name("c")]), globex.clone()];
+    opened.registry.number_routes(&all).expect("writable");
+    assert_eq!(opened.registry.route_numbers(&acme, &all[0].1), Ok(second), "what has its number keeps it");
+    assert_eq!(opened.registry.route_numbers(&globex.0, &globex.1).expect("readable").current, [0, 1]);
     (opened.close)();
 }

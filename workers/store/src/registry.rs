@@ -40,20 +40,43 @@ pub(crate) fn route_numbers(
 ) -> Result<RouteNumbers, String> {
     let rows = rows_of(database, tenant)?;
     let assigned = assign(rows, names, carried)?;
+    write(database, &[(tenant, &assigned)])?;
+    Ok(assigned.numbers)
+}
+
+/// Gives the routes of many tenants their numbers in one transaction. Who has too many gets none here.
+pub(crate) fn number_routes(
+    database: &Database,
+    tenants: &[(TenantId, Vec<RouteName>)],
+    carried: impl Fn(&TenantId) -> RouteBits,
+) -> Result<(), String> {
+    let mut assigned = Vec::with_capacity(tenants.len());
+    for (tenant, names) in tenants {
+        if let Ok(of_tenant) = assign(rows_of(database, tenant)?, names, carried(tenant)) {
+            assigned.push((tenant, of_tenant));
+        }
+    }
+    let borrowed: Vec<_> = assigned.iter().map(|(tenant, assigned)| (*tenant, assigned)).collect();
+    write(database, &borrowed)
+}
+
+fn write(database: &Database, all: &[(&TenantId, &Assigned)]) -> Result<(), String> {
+    if all.iter().all(|(_, assigned)| assigned.added.is_empty() && assigned.freed.is_empty()) {
+        return Ok(());
+    }
     let write = |txn: &redb::WriteTransaction| {
         let mut table = txn.open_table(ROUTES)?;
-        for number in &assigned.freed {
-            table.remove((tenant.as_str(), *number))?;
-        }
-        for (number, name) in &assigned.added {
-            table.insert((tenant.as_str(), *number), name.as_str())?;
+        for (tenant, assigned) in all {
+            for number in &assigned.freed {
+                table.remove((tenant.as_str(), *number))?;
+            }
+            for (number, name) in &assigned.added {
+                table.insert((tenant.as_str(), *number), name.as_str())?;
+            }
         }
         Ok(())
     };
-    if !assigned.added.is_empty() || !assigned.freed.is_empty() {
-        database.write(write).map_err(|error| words(&error))?;
-    }
-    Ok(assigned.numbers)
+    database.write(write).map_err(|error| words(&error))
 }
 
 /// The name behind each number of a tenant's routes.

@@ -160,4 +160,9 @@ impl Registry for DiskStore {
         let carried = self.handle.shared.index.lock().routes_carried(tenant);
         registry::route_numbers(&self.handle.database, tenant, names, carried)
     }
+
+    fn number_routes(&self, tenants: &[(TenantId, Vec<RouteName>)]) -> Result<(), String> {
+        let index = &self.handle.shared.index;
+        registry::number_routes(&self.handle.database, tenants, |tenant| index.lock().routes_carried(tenant))
+    }
 }
