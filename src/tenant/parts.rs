@@ -119,12 +119,6 @@ impl Supervisor {
         let deps = self.delivery_deps(way_out.clone(), signer.clone())?;
         let delivery =
             TenantDelivery::spawn(deps).map_err(|error| Reason::new("route", with_causes(&error)))?;
-        if self.paused {
-            delivery.suspend(true);
-        }
-        for route in &self.board.status().paused_routes {
-            delivery.pause(route);
-        }
         let desk = Desk::over(&delivery);
         let (claims, tenant) = (Arc::clone(shared), self.config.id.clone());
         let line = TenantLine::spawn(LineDeps {
@@ -164,6 +158,8 @@ impl Supervisor {
                 .map(|(config, number)| RouteSpec { config: config.clone(), number: *number })
                 .collect(),
             removed: numbers.removed,
+            suspended: self.paused,
+            paused: self.board.status().paused_routes,
             log: Arc::clone(&shared.log),
             dead_letters: Arc::clone(&shared.dead_letters),
             http: way_out.handlers,

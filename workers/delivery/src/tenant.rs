@@ -37,6 +37,10 @@ pub struct DeliveryDeps {
     pub routes: Vec<RouteSpec>,
     /// Numbers whose route is no longer configured: what they still owe becomes dead letters.
     pub removed: Vec<(u8, RouteName)>,
+    /// Whether the whole tenant is paused from the start.
+    pub suspended: bool,
+    /// Routes that are paused from the start.
+    pub paused: Vec<RouteName>,
     /// Where its envelopes are.
     pub log: Arc<dyn Log>,
     /// Where those go that are given up on.
@@ -101,7 +105,16 @@ fn shared(deps: DeliveryDeps, before: Option<&Shared>) -> Result<Arc<Shared>, Ba
     // Sized first: a collected vector has room for four, and a route is large.
     let mut built = Vec::with_capacity(deps.routes.len());
     for spec in &deps.routes {
-        built.push(route_of(spec)?);
+        let route = route_of(spec)?;
+        let mut health = route.health.lock();
+        if deps.suspended {
+            health.suspend(true);
+        }
+        if deps.paused.contains(&route.name) {
+            health.pause();
+        }
+        drop(health);
+        built.push(route);
     }
     let shared = Arc::new(Shared {
         tenant: deps.tenant,
@@ -175,6 +188,7 @@ pub struct DeliveryHandle {
 
 impl DeliveryHandle {
     fn over(shared: Arc<Shared>) -> Self {
+        shared.show_routes();
         // Its end is the tenant's supervisor's to judge, by `join`.
         let task = tokio::spawn(task::run(Arc::clone(&shared)));
         Self { shared, task, end: None }
@@ -201,7 +215,6 @@ impl DeliveryHandle {
             DeliveryEnd::CutOff
         };
         *self = Self::over(after);
-        self.shared.show_routes();
         Ok(end)
     }
 

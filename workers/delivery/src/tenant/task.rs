@@ -282,6 +282,13 @@ impl Task {
         }));
     }
 
+    /// An envelope has left the log otherwise, as when a full queue makes room. No end of anything may follow, so what
+    /// has no room in the plan so far is looked for now.
+    fn gone(&mut self, lane: usize, seq: Seq, now: Moment) {
+        self.lanes[lane].plan.buried(seq, now);
+        self.shared.wake.notify_one();
+    }
+
     /// Reads an envelope back. One that is gone, damaged or not readable now ends here or waits; nobody is to blame.
     fn envelope(&mut self, lane: usize, seq: Seq) -> Option<Envelope> {
         let now = self.shared.clock.now();
@@ -291,7 +298,7 @@ impl Task {
                 Err(_) => (frame, true),
             },
             Ok(None) => {
-                self.lanes[lane].plan.buried(seq, now);
+                self.gone(lane, seq, now);
                 return None;
             }
             Err(LogError::Read { .. }) => (Bytes::new(), true),

@@ -5,17 +5,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use taut_core::config::Size;
-use taut_core::log::DeadReason;
 use taut_core::log::Outcome::{DeadLetter, Delivered, Unhandled};
-use taut_core::{Clock as _, RouteBits, RouteName};
+use taut_core::log::{Change, DeadReason, Log as _};
+use taut_core::{Clock as _, RouteBits, RouteName, Seq};
 use taut_delivery::DeliveryEnd;
+use taut_delivery::pure::plan::PLAN_ENVELOPES_MAX;
 use taut_delivery::pure::sign::SigningKey;
 use taut_net::clock::BootClock;
 use taut_vault::SigningSecret;
 
 use crate::handler::{Handler, Say, nobody, say};
 use crate::log::MemLog;
-use crate::support::{Bench, SECRET, event, quick, route, until};
+use crate::support::{Bench, SECRET, event, quick, route, tenant, until};
 
 #[tokio::test]
 async fn the_backlog_goes_out_in_order_within_a_channel() {
@@ -308,4 +309,41 @@ async fn an_exchange_lets_the_lane_end_its_attempt_first_and_keeps_a_pause() {
     assert!(refused.is_err());
     bench.event("Ev3", "C1").await;
     until("it goes on as it was", || new.seen().len() == 2).await;
+}
+
+#[tokio::test]
+async fn the_backlog_behind_a_whole_plan_that_left_otherwise_is_not_forgotten() {
+    let handler = Handler::always(say(200, "")).await;
+    let routes = vec![route("bot", &handler.url, r#","order":"none""#)];
+    let bench = Bench::start_paused(&Arc::default(), routes, true, Vec::new());
+    let (planned, more) = (PLAN_ENVELOPES_MAX as u64, 5);
+    for n in 1..=planned + more {
+        bench.event(&n.to_string(), "C1").await;
+    }
+    for _ in 0..100 {
+        // The delivery task, on this very thread, plans with all that its plan takes.
+        tokio::task::yield_now().await;
+    }
+    // A full queue makes dead letters of its oldest behind delivery's back.
+    let leave = |seq| Change::Commit { seq: Seq(seq), routes: RouteBits::one(0), outcome: DeadLetter };
+    bench.log.change(&tenant(), (1..=planned).map(leave).collect()).await.expect("kept");
+    bench.handle.suspend(false);
+    until("what is behind them", || bench.log.open() == 0).await;
+    assert_eq!(bench.attempts("done"), more);
+}
+
+#[tokio::test]
+async fn a_route_that_starts_paused_is_so_from_its_first_moment() {
+    let handler = Handler::always(say(200, "")).await;
+    let log = Arc::<MemLog>::default();
+    let routes = || vec![route("bot", &handler.url, ""), route("audit", &handler.url, "")];
+    let audit = RouteName::new("audit").expect("a name");
+    let bench = Bench::start_paused(&log, routes(), true, Vec::new());
+    bench.event("Ev1", "C1").await;
+    assert!(bench.handle.routes().iter().all(|route| route.down == Some("paused")));
+    drop(bench);
+    let bench = Bench::start_paused(&log, routes(), false, vec![audit]);
+    until("the other route's delivery", || log.commits() == [(1, Delivered)]).await;
+    assert_eq!(bench.board.status().routes_down, [("audit".to_owned(), "paused".to_owned())]);
+    assert_eq!((handler.count(), log.open()), (1, 1));
 }

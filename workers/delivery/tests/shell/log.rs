@@ -142,11 +142,15 @@ impl Log for MemLog {
             state.refused += 1;
             return refusal(state.refused).boxed();
         }
+        // As on disk: whoever waits for commits knows of them, and only what becomes deliverable wakes.
+        let wakes = changes.iter().any(|change| matches!(change, Change::Release { .. }));
         for change in changes {
             state.apply(change);
         }
         drop(state);
-        self.wake();
+        if wakes {
+            self.wake();
+        }
         ready(Ok(())).boxed()
     }
 

@@ -75,9 +75,31 @@ impl Bench {
         removed: Vec<(u8, RouteName)>,
         config: DeliveryConfig,
     ) -> Result<Self, BadRoute> {
-        let dead = Arc::<MemDeadLetters>::default();
-        let board = Arc::new(Board::new(tenant(), BootClock.wall()));
-        let handle = TenantDelivery::spawn(deps(&log, &dead, &board, routes, removed, config))?;
+        let (dead, board) = parts();
+        let deps = deps(&log, &dead, &board, routes, removed, config);
+        Self::spawn(deps, log, dead, board)
+    }
+
+    /// With the tenant, or some of its routes, paused from the start.
+    pub(crate) fn start_paused(
+        log: &Arc<MemLog>,
+        routes: Vec<RouteSpec>,
+        suspended: bool,
+        paused: Vec<RouteName>,
+    ) -> Self {
+        let (dead, board) = parts();
+        let deps = deps(log, &dead, &board, routes, Vec::new(), quick());
+        let deps = DeliveryDeps { suspended, paused, ..deps };
+        Self::spawn(deps, Arc::clone(log), dead, board).expect("usable routes")
+    }
+
+    fn spawn(
+        deps: DeliveryDeps,
+        log: Arc<MemLog>,
+        dead: Arc<MemDeadLetters>,
+        board: Arc<Board>,
+    ) -> Result<Self, BadRoute> {
+        let handle = TenantDelivery::spawn(deps)?;
         let requests = handle.requests();
         Ok(Self { router: handle.router(), log, dead, board, handle, requests })
     }
@@ -148,6 +170,10 @@ impl Bench {
     }
 }
 
+fn parts() -> (Arc<MemDeadLetters>, Arc<Board>) {
+    (Arc::default(), Arc::new(Board::new(tenant(), BootClock.wall())))
+}
+
 fn deps(
     log: &Arc<MemLog>,
     dead: &Arc<MemDeadLetters>,
@@ -165,6 +191,8 @@ fn deps(
         tenant: tenant(),
         routes,
         removed,
+        suspended: false,
+        paused: Vec::new(),
         log: shared(log),
         dead_letters: dead.clone(),
         http: http(),

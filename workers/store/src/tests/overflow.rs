@@ -1,11 +1,14 @@
 //! One tenant's overflow, and what it costs the others.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 
 use futures::FutureExt;
 use futures::executor::block_on;
-use taut_core::log::{Append, DeadLetters, DeadLettersError, FullReason, Log, Overflow, QueueLimits};
+use taut_core::log::{
+    Append, Change, DeadLetters, DeadLettersError, Entry, FullReason, Log, Outcome, Overflow, QueueLimits,
+};
 use taut_core::{Clock, Seq};
 
 use super::crash::open;
@@ -123,6 +126,63 @@ fn a_failing_database_costs_only_who_overflows_and_heals() {
     store.close();
     let store = open();
     assert_eq!((store.stats_of("acme"), store.stats_of("globex")), ((4, 1), (3, 0)));
+    store.close();
+}
+
+#[test]
+fn a_flood_beyond_a_group_keeps_its_order_when_room_comes_by_deliveries_as_well() {
+    const FULL: usize = 5000;
+    const BATCH: usize = 63;
+    let (disk, directory, clock) = (FaultyDisk::new(4 << 20), scratch(), Arc::new(ManualClock::default()));
+    let (store, _) = open(&disk, &directory, &clock).unwrap();
+    let (full, acme) = (FULL as u64, tenant("acme"));
+    store.set_limits(&acme, QueueLimits { envelopes_max: full, dedup_entries_max: 100_000, ..LIMITS });
+    let entries = |numbers: std::ops::Range<usize>| -> Vec<_> {
+        numbers.map(|n| event("acme", &n.to_string(), clock.wall())).collect()
+    };
+    block_on(store.append(entries(0..FULL)));
+    // Deliveries make room right after a group that left a part of a batch to the next.
+    let (deliverer, deliver) = (store.clone(), AtomicBool::new(true));
+    let wake = move || {
+        let acme = tenant("acme");
+        if DeadLetters::stats(&deliverer, &acme).count >= 4096 && deliver.swap(false, Ordering::Relaxed) {
+            let done = |entry: Entry| Change::Commit {
+                seq: entry.seq,
+                routes: entry.routes,
+                outcome: Outcome::Delivered,
+            };
+            let oldest = deliverer.backlog(&acme, Seq(0), 2000).into_iter().map(done).collect();
+            drop(deliverer.change(&acme, oldest));
+        }
+    };
+    store.subscribe(&acme, Arc::new(wake));
+    let (held, is_held) = channel();
+    let (release, released) = channel::<()>();
+    std::thread::scope(|scope| {
+        let database = store.database();
+        scope.spawn(move || {
+            database.hold_still(|_| {
+                held.send(()).unwrap();
+                released.recv().unwrap();
+            })
+        });
+        is_held.recv().unwrap();
+        let flood: Vec<_> = (0..80)
+            .map(|batch| store.append(entries(FULL + batch * BATCH..FULL + (batch + 1) * BATCH)))
+            .collect();
+        // Behind all of them: it is stored once they wait for room.
+        block_on(store.append(vec![event("globex", "1", clock.wall())]));
+        release.send(()).unwrap();
+        let answers: Vec<_> = flood.into_iter().flat_map(block_on).collect();
+        let seqs: Vec<_> = answers
+            .iter()
+            .map(|answer| match answer {
+                Append::Stored(seq) => *seq,
+                Append::Duplicate(_) | Append::Full(_) | Append::Unavailable => panic!("{answer:?}"),
+            })
+            .collect();
+        assert!(seqs.is_sorted(), "in the order they came");
+    });
     store.close();
 }
 

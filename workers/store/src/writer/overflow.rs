@@ -125,7 +125,7 @@ const fn add(left: (usize, usize), right: (usize, usize)) -> (usize, usize) {
 impl Writer {
     /// Sends those to the undertaker who must leave for the parked; one burial at a time.
     pub(super) fn make_room(&mut self) {
-        if self.state.parked.burying || self.state.parked.jobs.is_empty() {
+        if self.state.parked.burying || self.state.parked.jobs.is_empty() || self.elders_wait() {
             return;
         }
         let leaving = self.who_leaves();
@@ -160,6 +160,9 @@ impl Writer {
 
     /// Commits what was buried, and lets the parked go first.
     pub(super) fn take_buried(&mut self) {
+        if self.elders_wait() {
+            return;
+        }
         let Some(Buried { leaving, outcome }) = self.shared.inbox.take_buried() else { return };
         self.state.parked.burying = false;
         if outcome.is_ok() {
@@ -173,6 +176,12 @@ impl Writer {
             }
         }
         self.unpark(outcome.err());
+    }
+
+    /// Whether some that were parked before are still to be offered again: nobody goes before them, and so there are
+    /// never more of them than a group holds.
+    fn elders_wait(&self) -> bool {
+        self.state.queue.front().is_some_and(|job| job.ahead)
     }
 
     /// The parked, as many as a group holds, are offered again before all others; without room their answer is

@@ -2,6 +2,7 @@
 //! their room wait for the database.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -96,12 +97,16 @@ impl Tools {
         let mut names: HashMap<&TenantId, Vec<(u8, RouteName)>> = HashMap::new();
         let mut letters = Vec::new();
         for Leaving { tenant, slot } in leaving {
-            let names = names.entry(tenant).or_insert_with(|| {
-                registry::route_names(&self.database, tenant).unwrap_or_else(|error| {
-                    tracing::warn!(%tenant, error, "could not read the names of routes");
-                    Vec::new()
-                })
-            });
+            let names = match names.entry(tenant) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(unknown) => {
+                    unknown.insert(registry::route_names(&self.database, tenant).map_err(|error| {
+                        // Under a made-up name it would be another letter than delivery's for the same copy.
+                        tracing::error!(%tenant, error, "could not make room: the names of routes could not be read");
+                        Append::Unavailable
+                    })?)
+                }
+            };
             let (frame, reason) = match self.shared.read(tenant, slot.seq) {
                 Ok(Some(frame)) => (frame, DeadReason::Overflow),
                 // Finished meanwhile: nothing to keep.

@@ -72,7 +72,7 @@ impl Task {
         let (frame, reason) =
             match frame.map_or_else(|| shared.log.read(&shared.tenant, seq), |f| Ok(Some(f))) {
                 Ok(Some(frame)) => (frame, reason),
-                Ok(None) => return plan.buried(seq, shared.clock.now()),
+                Ok(None) => return self.gone(lane, seq, self.shared.clock.now()),
                 Err(LogError::Unavailable { .. }) => {
                     return plan.bury_later(seq, reason, shared.clock.now() + BURY_AGAIN_AFTER);
                 }
