@@ -23,6 +23,7 @@ pub mod facts;
 pub mod fleet;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
+pub mod listener;
 pub mod live;
 pub mod logging;
 pub mod paths;

@@ -107,6 +107,15 @@ pub fn stderr_is_terminal() -> bool {
     io::stderr().is_terminal()
 }
 
+/// Has a panic of a command, which has no log, say what it says without secrets.
+pub fn redact_panics() {
+    std::panic::set_hook(Box::new(|info| {
+        let text = redact(&info.to_string()).into_owned();
+        // Nobody is left to tell if stderr is gone.
+        drop(writeln!(io::stderr(), "taut: {text}; this is a bug in taut"));
+    }));
+}
+
 /// Panics become log lines, and so pass the same net.
 fn log_panics() {
     std::panic::set_hook(Box::new(|info| {

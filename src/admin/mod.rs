@@ -3,11 +3,13 @@
 //! ```text
 //! cli ──HTTP/1.1 over a 0600 Unix socket──► server ──► Seen (read), DeadLetters, Fleet of tenants (change)
 //! ```
-//! Deliberately absent: any way to read a secret. Whoever may open the socket file may do everything here.
+//! Deliberately absent: any way to read a secret, and TCP. Whoever may open the socket file, this process's user and
+//! root, may do everything here; each order is logged with its user.
 
 pub mod client;
 pub mod letters;
 pub mod server;
+mod socket;
 
 use serde::{Deserialize, Serialize};
 

@@ -1,7 +1,5 @@
 //! The worker's end of its Unix socket.
 
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +7,7 @@ use axum::Json;
 use axum::Router;
 use axum::extract::{Path as UrlPath, Query, State};
 use axum::http::StatusCode;
+use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde::Deserialize;
@@ -21,8 +20,11 @@ use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
 
 use super::letters::{self, LetterView, Letters};
+pub use super::socket::bind;
+use super::socket::known_caller;
 use super::{Changed, LetterPick, Refusal, RouteOrder, TenantOrder};
 use crate::causes::with_causes;
+use crate::listener::{self, Bounds};
 use crate::reload::{ReloadReport, Reloader};
 use crate::seeing::server::Views;
 use crate::seeing::status::{StatusReport, report};
@@ -31,6 +33,9 @@ use crate::seeing::status::{StatusReport, report};
 const LIST_MAX: usize = 1000;
 /// How long a snapshot is kept for somebody who does not release it: it holds room on the disk.
 const SNAPSHOT_KEPT: Duration = Duration::from_hours(1);
+
+/// What the socket's clients may hold. A replay takes its time.
+const BOUNDS: Bounds = Bounds { connections: 32, lifetime: Duration::from_hours(1) };
 
 /// What the daemon lets the socket do.
 pub trait Control: Send + Sync + 'static {
@@ -65,29 +70,8 @@ pub struct Admin {
     pub reloader: Arc<Reloader>,
 }
 
-/// Binds the socket file, replacing one that nobody listens on, readable for its owner only.
-///
-/// # Errors
-/// A sentence with the path.
-pub async fn bind(path: &Path) -> Result<UnixListener, String> {
-    let failed = |error: std::io::Error| {
-        format!("admin.listen = \"unix:{}\": cannot listen there: {error}", path.display())
-    };
-    if tokio::net::UnixStream::connect(path).await.is_ok() {
-        return Err(failed(std::io::Error::other("another process listens there")));
-    }
-    match tokio::fs::remove_file(path).await {
-        Ok(()) => {}
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        Err(error) => return Err(failed(error)),
-    }
-    let listener = UnixListener::bind(path).map_err(failed)?;
-    tokio::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).await.map_err(failed)?;
-    Ok(listener)
-}
-
 /// Serves until `stop`.
-pub async fn serve(listener: UnixListener, admin: Admin, stop: CancellationToken) {
+pub async fn serve(door: UnixListener, admin: Admin, stop: CancellationToken) {
     let app = Router::new()
         .route("/v1/status", get(status))
         .route("/v1/deadletters", get(list))
@@ -100,11 +84,11 @@ pub async fn serve(listener: UnixListener, admin: Admin, stop: CancellationToken
         .route("/v1/store/release", post(release))
         .route("/v1/reload", post(reload))
         .route("/v1/drain", post(drain))
-        .with_state(admin);
-    let served = axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned()).await;
-    if let Err(error) = served {
-        tracing::error!(%error, "the admin socket ended");
-    }
+        .with_state(admin)
+        .layer(from_fn(listener::whole_body))
+        .layer(from_fn(known_caller))
+        .layer(from_fn(listener::no_browser));
+    listener::serve(door, "admin", app, BOUNDS, stop).await;
 }
 
 struct Refused(StatusCode, String);

@@ -7,6 +7,7 @@ mod deadletter;
 mod doctor;
 mod handler;
 mod operate;
+mod private;
 mod reference;
 mod run;
 mod store;
@@ -84,8 +85,11 @@ pub struct WorkerArgs {
 /// Runs the command line to its end.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    crate::logging::redact_panics();
+    private::create_for_owner_alone();
+    let shut = private::shut_memory();
     let outcome = match cli.command {
-        Command::Run(args) => run::run(&args),
+        Command::Run(args) => run::run(&args, shut),
         Command::Check(args) => check::run(&args),
         Command::Demo(args) => on_runtime(crate::demo::run(args)),
         Command::Sim(args) => {

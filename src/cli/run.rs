@@ -1,5 +1,6 @@
 //! `taut run`: a worker, from configuration files or in its short form.
 
+use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -23,7 +24,7 @@ pub struct RunArgs {
     pub forward: Option<String>,
 }
 
-pub(super) fn run(args: &RunArgs) -> Outcome {
+pub(super) fn run(args: &RunArgs, shut: io::Result<()>) -> Outcome {
     let again: Again = {
         let RunArgs { config, forward } = args.clone();
         Arc::new(move || match &forward {
@@ -32,12 +33,13 @@ pub(super) fn run(args: &RunArgs) -> Outcome {
         })
     };
     let loaded = again().map_err(Failure::refused)?;
-    let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    let terminal = io::IsTerminal::is_terminal(&io::stderr());
     crate::logging::init(&loaded.config.log, terminal)
         .map_err(|error| Failure::refused(error.to_string()))?;
-    // Whatever this process makes (store, socket) is for its own user alone.
-    rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
-    refuse_core_dumps();
+    if let Err(error) = shut {
+        tracing::warn!(%error, "core dumps could not be switched off: a crash may write secrets to a file");
+    }
+    warn_of_descriptors_left_open();
     warn_all(&loaded);
     warn_of_few_descriptors(loaded.config.tenants.len() as u64);
     if loaded.config.tenants.is_empty() {
@@ -51,14 +53,14 @@ pub(super) fn run(args: &RunArgs) -> Outcome {
     }
 }
 
-/// Secrets are in memory: neither a crash nor a debugger of the same user may copy it to a file.
-fn refuse_core_dumps() {
-    use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
-    let none = Rlimit { current: Some(0), maximum: Some(0) };
-    let refused =
-        setrlimit(Resource::Core, none).and_then(|()| set_dumpable_behavior(DumpableBehavior::NotDumpable));
-    if let Err(error) = refused {
-        tracing::warn!(%error, "core dumps could not be switched off: a crash may write secrets to a file");
+/// What a service manager, or a shell, left open to this process is open to every program it starts.
+fn warn_of_descriptors_left_open() {
+    for (number, what) in super::private::left_open() {
+        tracing::warn!(
+            number,
+            what,
+            "this descriptor was left open to taut, and is so to the programs of exec targets"
+        );
     }
 }
 

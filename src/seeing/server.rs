@@ -3,10 +3,12 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
+use axum::middleware::from_fn;
 use axum::response::IntoResponse;
 use axum::routing::get;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -16,6 +18,10 @@ use tokio_util::sync::CancellationToken;
 use super::Seen;
 use super::health::Readiness;
 use super::page;
+use crate::listener::{self, Bounds};
+
+/// What the listener's clients may hold: each connection a page at most.
+const BOUNDS: Bounds = Bounds { connections: 32, lifetime: Duration::from_mins(1) };
 
 /// What the listener serves.
 #[derive(Clone)]
@@ -55,16 +61,18 @@ pub async fn bind(listen: &str) -> Result<(TcpListener, SocketAddr), String> {
 }
 
 /// Serves until `stop`.
-pub async fn serve(listener: TcpListener, views: Views, stop: CancellationToken) {
-    let app = Router::new()
+pub async fn serve(door: TcpListener, views: Views, stop: CancellationToken) {
+    let mut app = Router::new()
         .route("/metrics", get(metrics))
         .route("/livez", get(|| async { "alive\n" }))
         .route("/readyz", get(ready))
-        .with_state(views);
-    let served = axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned()).await;
-    if let Err(error) = served {
-        tracing::error!(%error, "the metrics listener ended");
+        .with_state(views)
+        .layer(from_fn(listener::no_browser));
+    // Where other hosts may ask, they may do so by name.
+    if door.local_addr().is_ok_and(|at| at.ip().is_loopback()) {
+        app = app.layer(from_fn(listener::addressed_to_loopback));
     }
+    listener::serve(door, "metrics", app, BOUNDS, stop).await;
 }
 
 async fn metrics(State(views): State<Views>) -> impl IntoResponse {

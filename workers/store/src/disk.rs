@@ -23,6 +23,7 @@ use crate::dead::DeadLetterBox;
 use crate::inbox::Inbox;
 use crate::meters::Meters;
 use crate::options::{DiskOptions, OpenError};
+use crate::private;
 use crate::recovery::{self, RecoveryReport, Survey};
 use crate::shared::Shared;
 use crate::storage::{Directory, Storage, make_private_dir};
@@ -33,6 +34,9 @@ mod traits;
 
 /// Filesystems over a network whose locks and syncs are not a local disk's: NFS, SMB, CIFS.
 const NETWORK_FILESYSTEMS: [i64; 4] = [0x6969, 0x517b, 0xff53_4d42, 0xfe53_4d42];
+
+/// A link under the file's name is an error.
+const NO_LINK: i32 = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
 
 /// The store on this host's disk: log, dead letters, registry. Cheap to clone.
 ///
@@ -64,6 +68,7 @@ impl DiskStore {
         let directory = |source| unusable(&options.path, source);
         make_private_dir(&options.path).map_err(directory)?;
         refuse_network(&options.path)?;
+        private::look_through(&options.path)?;
         let lock = lock(&options.path)?;
         if options.path.join(RESTORING).exists() {
             return Err(OpenError::Restoring { path: options.path.clone() });
@@ -321,8 +326,13 @@ fn unusable(path: &Path, source: io::Error) -> OpenError {
 /// Takes the directory for this process, until the file is closed.
 fn lock(path: &Path) -> Result<File, OpenError> {
     let directory = |source| unusable(path, source);
-    let file =
-        OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path.join("lock"));
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(NO_LINK)
+        .open(path.join("lock"));
     let file = file.map_err(directory)?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(file),

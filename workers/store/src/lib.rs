@@ -40,6 +40,7 @@ mod meters;
 pub mod model;
 mod options;
 mod place;
+mod private;
 mod record;
 mod recovery;
 mod registry;

@@ -67,6 +67,12 @@ pub enum OpenError {
         /// Which.
         path: PathBuf,
     },
+    /// A name in the store leads elsewhere: nothing that taut makes does.
+    #[error("{path} is a link: a store's files are its own; put the file there, or move the whole store", path = .path.display())]
+    Link {
+        /// The name.
+        path: PathBuf,
+    },
     /// A network filesystem: neither its locks nor its syncs can be relied on.
     #[error("the store's directory {path} is on a network filesystem; put it on a local disk", path = .path.display())]
     Network {

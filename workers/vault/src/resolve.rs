@@ -1,9 +1,9 @@
 //! From a reference to the secret's text.
 
 use std::ffi::OsString;
-use std::fs::{File, Metadata};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
@@ -21,6 +21,11 @@ const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
 
 /// Mode bits that let everybody on the host read a file.
 const READABLE_BY_ALL: u32 = 0o004;
+/// Mode bits that let another than the owner change a file.
+const WRITABLE_BY_OTHERS: u32 = 0o022;
+/// Opening waits for nobody, as it would for the writer of a pipe, and makes no terminal ours.
+const OPEN_AT_ONCE: i32 =
+    (rustix::fs::OFlags::NONBLOCK.bits() | rustix::fs::OFlags::NOCTTY.bits()).cast_signed();
 
 /// A secret's text, with what a person should know about where it lay.
 #[derive(Debug)]
@@ -40,6 +45,14 @@ pub enum SecretWarning {
     /// Everybody on the host may read the file.
     #[error("everybody on this host can read the secret in `{path}` (mode {mode:03o}); chmod it to 600")]
     ReadableByAll {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// Others may put a secret of theirs in its place.
+    #[error("others on this host can change the secret in `{path}` (mode {mode:03o}); chmod it to 600")]
+    WritableByOthers {
         /// The file.
         path: PathBuf,
         /// Its permission bits.
@@ -79,6 +92,12 @@ pub enum SecretError {
         #[source]
         source: io::Error,
     },
+    /// A directory, a pipe, a device.
+    #[error("the secret in `{path}` is not in a regular file")]
+    NotAFile {
+        /// What is no file.
+        path: PathBuf,
+    },
     /// Nothing is left after trailing line breaks are gone.
     #[error("the secret in {place} is empty")]
     Empty {
@@ -94,6 +113,12 @@ pub enum SecretError {
     /// Not text, or with control characters, which would break a header.
     #[error("the secret in {place} is not one line of text; is it the right one?")]
     NotText {
+        /// The reference, for a person.
+        place: String,
+    },
+    /// A header would lose the space, a signature would not.
+    #[error("the secret in {place} begins or ends with a space; remove it")]
+    Padded {
         /// The reference, for a person.
         place: String,
     },
@@ -133,13 +158,16 @@ fn resolve_with(
 
 fn from_file(path: &Path) -> Result<Resolved, SecretError> {
     let failed = |source| SecretError::Read { path: path.to_owned(), source };
-    let file = File::open(path).map_err(failed)?;
+    let file = open(path).map_err(failed)?;
     let metadata = file.metadata().map_err(failed)?;
+    if !metadata.is_file() {
+        return Err(SecretError::NotAFile { path: path.to_owned() });
+    }
     // Sized once, so that no half-read copy is left behind by growing.
     let mut bytes = Zeroizing::new(Vec::with_capacity(SECRET_BYTES_MAX + 1));
     file.take(SECRET_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
     let secret = to_text(bytes, format!("`{}`", path.display()))?;
-    Ok(Resolved { secret, warning: readable_by_all(path, &metadata), set_at: changed_at(&metadata) })
+    Ok(Resolved { secret, warning: open_to_others(path, &metadata), set_at: changed_at(&metadata) })
 }
 
 fn changed_at(metadata: &Metadata) -> Option<WallMs> {
@@ -147,9 +175,19 @@ fn changed_at(metadata: &Metadata) -> Option<WallMs> {
     u64::try_from(since_epoch.as_millis()).ok().map(WallMs)
 }
 
-fn readable_by_all(path: &Path, metadata: &Metadata) -> Option<SecretWarning> {
-    let mode = metadata.mode() & 0o777;
-    (mode & READABLE_BY_ALL != 0).then(|| SecretWarning::ReadableByAll { path: path.to_owned(), mode })
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(OPEN_AT_ONCE).open(path)
+}
+
+fn open_to_others(path: &Path, metadata: &Metadata) -> Option<SecretWarning> {
+    let (path, mode) = (path.to_owned(), metadata.mode() & 0o777);
+    if mode & WRITABLE_BY_OTHERS != 0 {
+        Some(SecretWarning::WritableByOthers { path, mode })
+    } else if mode & READABLE_BY_ALL != 0 {
+        Some(SecretWarning::ReadableByAll { path, mode })
+    } else {
+        None
+    }
 }
 
 fn to_text(mut bytes: Zeroizing<Vec<u8>>, place: String) -> Result<SecretText, SecretError> {
@@ -162,10 +200,16 @@ fn to_text(mut bytes: Zeroizing<Vec<u8>>, place: String) -> Result<SecretText, S
         return Err(SecretError::Empty { place });
     }
     match std::str::from_utf8(&bytes) {
+        Ok(text) if text.trim() != text => Err(SecretError::Padded { place }),
         // A copy of its own length; the whole buffer it was read into is wiped and given back.
-        Ok(text) if !text.chars().any(char::is_control) => Ok(SecretText::new(text.to_owned())),
+        Ok(text) if !text.chars().any(is_no_text) => Ok(SecretText::new(text.to_owned())),
         Ok(_) | Err(_) => Err(SecretError::NotText { place }),
     }
+}
+
+/// A control character, or the mark that some editors put before a text.
+fn is_no_text(c: char) -> bool {
+    c.is_control() || c == '\u{feff}'
 }
 
 /// Length without trailing line breaks.
@@ -238,12 +282,16 @@ mod tests {
     #[test]
     fn what_is_no_secret_is_refused_by_name_and_never_shown() {
         let large = vec![b'q'; SECRET_BYTES_MAX + 1];
-        let cases: [(&[u8], &str); 5] = [
+        let cases: [(&[u8], &str); 9] = [
             (b"", "is empty"),
             (b"\r\n\n", "is empty"),
             (&large, "larger than 8192 bytes"),
             (b"qqq\nqqq", "not one line of text"),
             (b"qqq\xff", "not one line of text"),
+            (b"qqq\0", "not one line of text"),
+            (b"\xef\xbb\xbfqqq\n", "not one line of text"),
+            (b"qqq \r\n", "begins or ends with a space"),
+            (b" qqq", "begins or ends with a space"),
         ];
         for (content, complaint) in cases {
             let (dir, reference) = file_with(content, 0o600);
@@ -253,6 +301,28 @@ mod tests {
                 text.contains(complaint) && text.contains("acme.signing") && !text.contains("qq"),
                 "{text}"
             );
+        }
+    }
+
+    #[test]
+    fn what_is_no_file_is_refused_at_once() {
+        use rustix::fs::{CWD, FileType, Mode, mknodat};
+        let directory = tempfile::tempdir().expect("a directory");
+        let pipe = directory.path().join("pipe");
+        mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("a pipe");
+        for path in [pipe.as_path(), directory.path(), Path::new("/dev/zero")] {
+            let error = resolve_with(&SecretRef::File(path.to_owned()), Path::new("."), nothing);
+            assert!(matches!(error, Err(SecretError::NotAFile { .. })), "{}: {error:?}", path.display());
+        }
+    }
+
+    #[test]
+    fn file_that_others_may_change_is_read_with_a_warning() {
+        for mode in [0o620, 0o602, 0o666] {
+            let (dir, reference) = file_with(SECRET.as_bytes(), mode);
+            let found = resolve_with(&reference, dir.path(), nothing).expect("found");
+            let path = dir.path().join("acme.signing");
+            assert_eq!(found.warning, Some(SecretWarning::WritableByOthers { path, mode }));
         }
     }
 
