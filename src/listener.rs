@@ -160,12 +160,11 @@ async fn converse<S>(
         () = stop.cancelled() => None,
         () = sleep(lifetime) => None,
     };
-    let ended = match ended {
-        Some(ended) => ended,
-        None => {
-            connection.as_mut().graceful_shutdown();
-            timeout(LAST_ANSWER_MAX, connection).await.unwrap_or(Ok(()))
-        }
+    let ended = if let Some(ended) = ended {
+        ended
+    } else {
+        connection.as_mut().graceful_shutdown();
+        timeout(LAST_ANSWER_MAX, connection).await.unwrap_or(Ok(()))
     };
     if let Err(error) = ended {
         tracing::trace!(%error, "a client of a listener broke off, or spoke no HTTP");

@@ -62,7 +62,7 @@ fn close_to_others(path: &Path, metadata: &Metadata) {
     match closed {
         Ok(()) => tracing::warn!(%path, "mode {mode:04o} let others at a file of the store: taken away"),
         Err(error) => {
-            tracing::warn!(%path, %error, "mode {mode:04o} lets others at a file of the store: chmod 0600")
+            tracing::warn!(%path, %error, "mode {mode:04o} lets others at a file of the store: chmod 0600");
         }
     }
 }
