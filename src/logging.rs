@@ -281,6 +281,23 @@ mod tests {
     }
 
     #[test]
+    fn a_panic_of_a_command_is_redacted() {
+        const CHILD: &str = "TAUT_TEST_COMMAND_PANICS";
+        if std::env::var_os(CHILD).is_some() {
+            redact_panics();
+            panic!("token xoxb-1-hunter2 does not fit");
+        }
+        let child = std::env::current_exe().and_then(|test| {
+            std::process::Command::new(test)
+                .args(["--exact", "logging::tests::a_panic_of_a_command_is_redacted", "--nocapture"])
+                .env(CHILD, "1")
+                .output()
+        });
+        let stderr = String::from_utf8(child.expect("this test runs again").stderr).expect("text");
+        assert!(stderr.contains("token *** does not fit") && !stderr.contains("hunter2"), "{stderr}");
+    }
+
+    #[test]
     fn a_misspelt_level_is_refused() {
         for good in ["info", "DEBUG", "info,taut_socket=debug", "off"] {
             assert!(filter(good).is_ok(), "{good}");

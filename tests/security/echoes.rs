@@ -1,5 +1,6 @@
 //! Slack, a proxy and a handler that say back what they were told, in every place where they may speak.
 
+use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -7,7 +8,7 @@ use taut_sim::{AppSpec, EchoAnswer, OpenFailure, Push, UpgradeFailure};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
-use crate::search::Canaries;
+use crate::search::{Canaries, every_path};
 use crate::support::{SOON, Site, echo, signing_secret, until};
 
 const TRACE: &str = "[log]\nlevel = \"trace\"\n";
@@ -150,8 +151,7 @@ async fn payloads_are_where_they_belong_and_secrets_nowhere() {
         "run/handler",
         &format!("#!/bin/sh\ncat > /dev/null\necho {ANSWER} | tee /dev/stderr\nexit 3\n"),
     );
-    std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o700))
-        .expect("its mode is set");
+    std::fs::set_permissions(&program, PermissionsExt::from_mode(0o700)).expect("its mode is set");
     let handler = echo("acme").await;
     handler.answer("message", Some(EchoAnswer { status: 400, ..EchoAnswer::text(ANSWER) }));
     let routes = format!(
@@ -174,6 +174,11 @@ async fn payloads_are_where_they_belong_and_secrets_nowhere() {
     .await;
     let backup = site.dir.path().join("backup");
     site.taut(&["store", "backup", "--to", backup.to_str().expect("a text")]).await.ok();
+
+    for path in every_path(&backup) {
+        let mode = std::fs::metadata(&path).expect("it is there").permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{} has mode {mode:o}", path.display());
+    }
 
     let token = AppSpec::numbered(1).app_token;
     let secrets = [token.as_str(), &signing_secret("acme")];

@@ -128,3 +128,41 @@ async fn a_planted_link_makes_taut_write_nowhere_else() {
     assert_eq!(fs::read_to_string(&victim).expect("there"), "theirs");
     assert_eq!(fs::read_to_string(&socket).expect("there"), "theirs too");
 }
+
+/// A secret where none should be, in every way to write one down.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_configuration_names_the_key_and_never_a_secret() {
+    const PLANTED: &str = "plantedvalue";
+    let site = Site::new("").await;
+    let texts = [
+        "app_token = \"xapp-1-A1-1-PLANTED\n",
+        "signing_secret = PLANTED\n",
+        "signing_secret = { file = \"a\" }\nsigning_secret = \"PLANTED\"\n",
+        "signing_secret = [\"PLANTED\"]\nbot_token = { env = \"xoxb-1-PLANTED\" }\n",
+        "token = \"PLANTED\"\napp_token = { file = \"a\", value = \"PLANTED\" }\n",
+        "network = { proxy = \"http://u:PLANTED@h:1\", proxy_password = \"PLANTED\" }\n",
+        "[[tenants.routes]]\nname = \"b\"\ntarget = { http = \"http://u:PLANTED@h/?token=PLANTED#\" }\n",
+        "[network]\nproxy_password = \"PLANTED\"\n[slack]\napi_url = \"https://u:PLANTED@h/?token=PLANTED\"\n",
+    ];
+    let canaries = Canaries::new(&[PLANTED]);
+    for text in texts {
+        let text = format!("[[tenants]]\nid = \"acme\"\n{}", text.replace("PLANTED", PLANTED));
+        let path = site.write_secret("broken.toml", &text);
+        for command in ["check", "run", "doctor"] {
+            let run =
+                crate::support::tools::taut(&[command, "--config", path.to_str().expect("a text")]).await;
+            assert_eq!(run.code, 2, "{run:?}");
+            canaries.assert_absent(&format!("taut {command} of {text}"), run.all());
+        }
+    }
+    let variables = [
+        ("TAUT__NETWORK__PROXY_PASSWORD", PLANTED),
+        ("TAUT__SLACK__API_URL", "http://u:plantedvalue@x"),
+        ("SLACK_APP_TOKEN", PLANTED),
+        ("SLACK_SIGNING_SECRET", " "),
+    ];
+    let forward = ["run", "--forward", "http://u:plantedvalue@127.0.0.1:1/"];
+    let run = crate::support::tools::taut_with(&forward, &variables).await;
+    assert_eq!(run.code, 2, "{run:?}");
+    canaries.assert_absent("the short form", run.all());
+}
