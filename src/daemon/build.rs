@@ -118,6 +118,8 @@ pub(super) async fn build(loaded: Loaded, again: Again) -> Result<Daemon, String
         control: Arc::clone(&fleet) as _,
         reloader: Arc::clone(&reloader),
     };
+    // Said before anybody is answered: whoever was may look here for the addresses.
+    tracing::info!(tenants = fleet.count(), %metrics, admin = %admin_path.display(), "running");
     // The listeners' end leaves the data path alone: it is logged where they are served.
     background.spawn(admin::serve(admin_listener, control, stop.clone()));
     background.spawn(seeing::serve(metrics_listener, views.clone(), stop.clone()));
@@ -134,7 +136,6 @@ pub(super) async fn build(loaded: Loaded, again: Again) -> Result<Daemon, String
         background.spawn(upkeep::fold_histograms(recorder, stop.clone()));
     }
     let watch = Watch::start(store.clone(), seen.clone())?;
-    tracing::info!(tenants = fleet.count(), %metrics, admin = %admin_path.display(), "running");
     Ok(Daemon {
         fleet,
         store,
