@@ -122,11 +122,11 @@ impl Task {
         let stop = self.shared.stop.clone();
         loop {
             let now = self.shared.clock.now();
+            self.flush_commits(now);
             if self.fill(now) {
                 tokio::task::yield_now().await;
             }
             let next = self.start_due(now);
-            self.flush_commits(now);
             if self.is_idle() && (stop.is_cancelled() || self.is_done()) {
                 return;
             }
@@ -169,7 +169,13 @@ impl Task {
     }
 
     /// Reads the backlog into every plan that has room; true if there is more to read at once.
+    ///
+    /// Not while commits wait to be submitted, whose end comes back here: the log still shows what they end, and a
+    /// plan that reads it again, or later than it was handed over, would take it for new.
     fn fill(&mut self, now: Moment) -> bool {
+        if !self.pending.is_empty() || self.commit_at.is_some() {
+            return false;
+        }
         self.go_back();
         if !self.unread {
             return false;
@@ -195,12 +201,8 @@ impl Task {
         more
     }
 
-    /// Reads from further back where a lane left envelopes out and has room for them. Not while commits wait to be
-    /// submitted: the log still shows what they end.
+    /// Reads from further back where a lane left envelopes out and has room for them.
     fn go_back(&mut self) {
-        if !self.pending.is_empty() || self.commit_at.is_some() {
-            return;
-        }
         for lane in &mut self.lanes {
             if let Some(first) = lane.plan.read_again() {
                 lane.cursor = lane.cursor.min(Seq(first.0.saturating_sub(1)));

@@ -1,7 +1,9 @@
 //! The backlog's way to handlers.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use taut_core::config::Size;
@@ -330,6 +332,37 @@ async fn the_backlog_behind_a_whole_plan_that_left_otherwise_is_not_forgotten() 
     bench.handle.suspend(false);
     until("what is behind them", || bench.log.open() == 0).await;
     assert_eq!(bench.attempts("done"), more);
+}
+
+#[tokio::test]
+async fn what_is_read_again_for_a_long_lane_goes_out_once() {
+    const HOT: usize = 4_000;
+    let (hot, cold) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (hot_seen, cold_seen) = (Arc::clone(&hot), Arc::clone(&cold));
+    let count =
+        move |text: &str| if text.contains("Hot") { &hot_seen } else { &cold_seen }.fetch_add(1, Relaxed);
+    let handler = Handler::start(move |seen, _| {
+        count(&seen.text());
+        say(200, "")
+    })
+    .await;
+    let routes = vec![route("bot", &handler.url, r#","concurrency":64"#)];
+    let bench = Bench::start_paused(&Arc::default(), routes, true, Vec::new());
+    for n in 0..HOT {
+        bench.event(&format!("Hot{n}"), "C1").await;
+    }
+    bench.handle.suspend(false);
+    let mut others = 0;
+    while hot.load(Relaxed) < 1_100 {
+        if others < cold.load(Relaxed) + 40 {
+            others += 1;
+            bench.event(&format!("Ev{others}"), &format!("D{others}")).await;
+        }
+        tokio::task::yield_now().await;
+    }
+    let seen: Vec<_> = handler.seen().iter().map(|seen| seen.header("idempotency-key")).collect();
+    let once: BTreeSet<_> = seen.iter().collect();
+    assert_eq!(seen.len(), once.len(), "each once");
 }
 
 #[tokio::test]
