@@ -500,3 +500,46 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_outgrows_its_bound_is_refused() {
+    let route = |n: usize| {
+        format!("[[tenants.routes]]\nname = \"r{n}\"\ntarget = {{ http = \"http://127.0.0.1/\" }}\n")
+    };
+    let routes = |count: usize| ACME.to_owned() + &(1..count).map(route).collect::<String>();
+    let globex = ACME.replace("acme", "globex").replace("ACME", "GLOBEX");
+    let list = |count: usize| format!("[{}]", vec!["\"C1\""; count].join(", "));
+    let channels = |count| format!("{ACME}match = {{ channels = {} }}\n", list(count));
+    let hosts = |count: usize| {
+        let hosts: Vec<_> = (0..count).map(|n| format!("\"h{n}.example\"")).collect();
+        format!("[delivery]\nallow_hosts = [\"loopback\", {}]\n{ACME}", hosts.join(", "))
+    };
+    let program = |count: usize| {
+        let exec = format!("{{ exec = [\"/bin/echo\"{}] }}", ", \"x\"".repeat(count - 1));
+        let target = "{ http = \"http://127.0.0.1:3000/slack/events\" }";
+        format!("[delivery]\nexec_allow = [\"/bin/echo\"]\n{}", ACME.replace(target, &exec))
+    };
+    let worker = |count: u32| format!("[worker]\ntenants_max = {count}\n{ACME}{globex}");
+    for (fits, too_much, rule) in [
+        (routes(64), routes(65), "tenants[0].routes (0.toml:6): must be at most 64"),
+        (channels(256), channels(257), "must have at most 256 entries, none of them empty"),
+        (hosts(255), hosts(256), "must have at most 256 entries"),
+        (program(64), program(65), "must have at most 64 texts of 32768 bytes in all"),
+        (worker(2), worker(1), "must be at least the number of [[tenants]] (2)"),
+    ] {
+        let (_dir, loaded) = load_texts(&[&fits], &[]);
+        assert!(loaded.is_ok(), "{rule}: {:?}", loaded.err().map(|breaches| breaches.to_string()));
+        let printed = breaches(&too_much);
+        assert!(printed.contains(rule) && printed.lines().count() == 1, "{rule}:\n{printed}");
+    }
+}
+
+#[test]
+fn a_file_larger_than_its_bound_is_refused_by_name() {
+    let dir = TempDir::new().expect("a directory");
+    let path = dir.path().join("endless.toml");
+    let file = std::fs::File::create(&path).expect("a file");
+    file.set_len((64 << 20) + 1).expect("a sparse file");
+    let breaches = load(&[path], &env(&[])).map(|_| ()).expect_err("too large").to_string();
+    assert!(breaches.contains("endless.toml") && breaches.contains("is larger than 64 MiB"), "{breaches}");
+}

@@ -181,3 +181,39 @@ async fn a_reroute_under_load_loses_nothing_and_touches_no_socket() {
     assert!(first.totals().answered > 0 && second.totals().answered > 0);
     assert_eq!(opened(&site, "acme").await, "1", "its socket was not touched");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reloads_that_wait_for_one_another_are_bounded() {
+    let mut site = Site::new("").await;
+    let handler = echo("acme").await;
+    let app = site.add_simple(1, "acme", &handler.url());
+    site.start_connected(&[&app]).await;
+    let config = site.dir.path().join("taut.toml");
+    let pipe = site.dir.path().join("pipe.toml");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo runs");
+    assert!(made.success());
+    // Whoever reads the configuration now waits for what comes through the pipe.
+    let link = site.dir.path().join("other-name");
+    std::fs::hard_link(&pipe, &link).expect("a second name for the pipe");
+    std::fs::rename(&pipe, &config).expect("it takes the file's place");
+    let socket = socket(&site);
+    let reload = || {
+        let socket = socket.clone();
+        tokio::spawn(async move { crate::support::tools::taut(&["reload", "--socket", &socket]).await })
+    };
+    let mut five: futures::stream::FuturesUnordered<_> = (0..5).map(|_| reload()).collect();
+    let first = futures::StreamExt::next(&mut five).await.expect("five").expect("no panic");
+    assert_eq!(first.code, 1, "{first:?}");
+    assert!(first.stderr.contains("4 reloads wait already"), "{first:?}");
+
+    let text = site.text().to_owned();
+    site.write_secret("good.toml", &text);
+    std::fs::rename(site.dir.path().join("good.toml"), &config).expect("a file again");
+    let fed = tokio::task::spawn_blocking(move || std::fs::write(link, text));
+    fed.await.expect("no panic").expect("the one who reads gets it");
+    while let Some(run) = futures::StreamExt::next(&mut five).await {
+        let run = run.expect("no panic");
+        assert_eq!(run.code, 0, "{run:?}");
+    }
+    assert!(site.taut(&["reload"]).await.ok().contains("nothing changed"), "there is room again");
+}

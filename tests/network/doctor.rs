@@ -185,3 +185,31 @@ async fn each_failure_names_its_owner_and_what_to_do() {
         assert!(page.stdout.contains(words), "{words} is not in:\n{}", page.stdout);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn eight_tenants_at_most_are_examined_at_once_and_all_in_the_end() {
+    const TENANTS: u32 = 12;
+    let mut stage = Stage::new(true, |_| "[network.deadlines]\nconnect = \"2s\"\n".into()).await;
+    let proxy = ConnectProxy::to(stage.slack, Manner::Hang).await;
+    for number in 1..=TENANTS {
+        let network = through(&proxy.url());
+        stage.tenant(number, &format!("t{number}"), &network, "http://127.0.0.1:1/", "");
+    }
+    stage.site.write_config();
+    let examined = stage.site.taut(&["doctor", "--json"]);
+    let first_eight = async {
+        while proxy.asked().len() < 8 {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        // Far less than the deadline that the eight wait for.
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        proxy.asked().len()
+    };
+    let (run, at_once) = tokio::join!(examined, first_eight);
+    assert_eq!(at_once, 8);
+    assert_eq!(run.code, 1, "{run:?}");
+    let report: Value = serde_json::from_str(&run.stdout).expect("JSON");
+    for number in 1..=TENANTS {
+        assert_eq!(failed(&report, &format!("t{number}"))["whose"], "proxy");
+    }
+}

@@ -258,4 +258,20 @@ mod tests {
         fs::write(&path, root.cert.pem()).expect("written");
         assert!(Trust::new(&[path]).is_ok());
     }
+
+    #[test]
+    fn a_chain_is_shown_up_to_its_bound() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("corp.pem");
+        let root = rcgen::generate_simple_self_signed(vec!["corp".into()]).expect("a certificate");
+        fs::write(&path, root.cert.pem()).expect("written");
+        let (_, watch) = Trust::new(&[path]).expect("a root").watched();
+        let recording = watch.0.as_ref().expect("there is a root to verify against");
+        let endless = vec![root.cert.der().clone(); 1_000];
+        let name = rustls_pki_types::ServerName::try_from("corp").expect("a name");
+        let now = rustls_pki_types::UnixTime::now();
+        // Whatever the verdict: what was sent is kept to be shown.
+        drop(recording.verify_server_cert(&endless[0], &endless[1..], &name, &[], now));
+        assert_eq!(watch.presented().len(), 10);
+    }
 }

@@ -305,3 +305,54 @@ impl Inbox {
         waiting.closing
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use taut_core::WallMs;
+
+    use super::*;
+    use crate::testing::{event, tenant};
+
+    /// A batch that says it has so many bytes, and its answer.
+    fn job(name: &str, entries: usize, bytes: usize) -> (AppendJob, oneshot::Receiver<Vec<Append>>) {
+        let (done, answers) = oneshot::channel();
+        let job = AppendJob {
+            entries: vec![event(name, "x", WallMs(1)); entries].into_iter(),
+            held_over: None,
+            answers: Vec::new(),
+            done,
+            submitted: Moment::from_nanos(0),
+            parked: false,
+            ahead: false,
+            no_room: None,
+            tenant: tenant(name),
+            bytes,
+        };
+        (job, answers)
+    }
+
+    /// Whether the inbox takes it; what it does not take is answered at once.
+    fn takes(inbox: &Inbox, name: &str, entries: usize, bytes: usize) -> bool {
+        let (job, mut answers) = job(name, entries, bytes);
+        inbox.append(job);
+        answers.try_recv() == Err(oneshot::error::TryRecvError::Empty)
+    }
+
+    #[test]
+    fn what_waits_for_the_writer_is_bounded_for_all_and_for_each_tenant() {
+        const MIB: usize = 1 << 20;
+        let names = ["globex", "initech", "umbrella"];
+        for (entries, bytes) in [(1, 10 * MIB), (40_000, 1)] {
+            let inbox = Inbox::default();
+            assert!(takes(&inbox, "acme", entries, bytes));
+            assert!(!takes(&inbox, "acme", entries, bytes), "beyond a tenant's quarter");
+            let taken = (0..20).filter(|n| takes(&inbox, &format!("t{n}"), entries, bytes)).count();
+            assert_eq!(taken, 5, "beyond the whole");
+            assert!(names.iter().all(|name| !takes(&inbox, name, entries, bytes)));
+            drop(inbox.take_all());
+            assert!(takes(&inbox, "acme", entries, bytes), "once the writer has taken what waited");
+        }
+        let inbox = Inbox::default();
+        assert!(takes(&inbox, "acme", 1, 1 << 30), "a batch alone is never too much");
+    }
+}

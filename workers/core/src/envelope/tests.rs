@@ -136,3 +136,13 @@ proptest! {
 }
 
 mod oracle;
+
+#[test]
+fn an_envelope_id_is_bounded() {
+    let frame = |bytes: usize| {
+        let id = "e".repeat(bytes);
+        Bytes::from(format!(r#"{{"envelope_id":"{id}","type":"events_api","payload":{{}}}}"#))
+    };
+    assert!(matches!(Frame::parse(&frame(ENVELOPE_ID_BYTES_MAX)), Ok(Frame::Envelope(_))));
+    assert_eq!(Frame::parse(&frame(ENVELOPE_ID_BYTES_MAX + 1)), Err(FrameError::EnvelopeId));
+}

@@ -361,3 +361,52 @@ async fn a_copy_goes_out_while_the_answering_route_still_has_the_request() {
     until("the copy", || audit.count() == 1).await;
     assert_eq!(bot.count(), 1);
 }
+
+#[tokio::test]
+async fn requests_under_way_are_bounded_and_taken_again_when_some_have_ended() {
+    const REQUESTS_MAX: usize = 256;
+    let gate = Arc::new(AtomicBool::new(false));
+    let open = Arc::clone(&gate);
+    let handler = Handler::start(move |_, _| {
+        let after = if open.load(Relaxed) { Duration::ZERO } else { Duration::from_secs(3) };
+        Say { after, ..say(200, "ok") }
+    })
+    .await;
+    let bench = Bench::start(vec![route("bot", &handler.url, "")]);
+    let under_way: Vec<_> = (0..REQUESTS_MAX)
+        .map(|n| tokio::spawn(bench.request(&command(&format!("e-{n}"), ""), FRESH)))
+        .collect();
+    until("all at the handler", || handler.count() == REQUESTS_MAX).await;
+    gate.store(true, Relaxed);
+    let one_more = bench.request(&command("one-more", ""), FRESH).await;
+    assert_eq!(one_more.ack, silent(SilentReason::Refused));
+    assert_eq!(handler.count(), REQUESTS_MAX, "the handler does not hear of it");
+    for answer in futures::future::join_all(under_way).await {
+        settle(answer.expect("no panic"), true);
+    }
+    until("all have ended", || bench.log.open() == 0).await;
+    // A handler that is late keeps its place until it ends.
+    let taken_again = async {
+        let mut tries = 0;
+        while settle(bench.request(&command(&format!("next-{tries}"), ""), FRESH).await, true)
+            != payload(r#"{"text":"ok"}"#)
+        {
+            tries += 1;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), taken_again).await.expect("there is room again");
+}
+
+#[tokio::test]
+async fn an_answer_is_posted_to_a_failing_response_url_three_times_and_given_up() {
+    let slack = Handler::always(say(500, "")).await;
+    let handler = Handler::always(late(200, "better late")).await;
+    let mut bench = Bench::start(vec![route("bot", &handler.url, "")]);
+    let answer = bench.request(&command("e-1", &slack.url), AGED).await;
+    assert_eq!(answer.ack, silent(SilentReason::Late));
+    until("the first post", || slack.count() == 1).await;
+    let deadline = BootClock.now() + Duration::from_secs(30);
+    assert_eq!(bench.handle.drain(deadline).await, taut_delivery::DeliveryEnd::Drained);
+    assert_eq!(slack.count(), 3);
+}

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use axum::Router;
@@ -204,4 +206,41 @@ async fn statuses_come_back_as_they_are() {
     let server = app(router).await;
     let answer = client().send(post(&server, "/", "x")).await.expect("an answer");
     assert_eq!((answer.status, &*answer.body), (418, b"short and stout".as_slice()));
+}
+
+#[tokio::test]
+async fn idle_connections_are_bounded_in_number_and_time() {
+    let open = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&open);
+    let server = Server::start(move |mut tcp| {
+        let open = Arc::clone(&counted);
+        async move {
+            open.fetch_add(1, Relaxed);
+            while !head(&mut tcp).await.is_empty() {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+                tcp.write_all(answer).await.expect("the client reads");
+            }
+            open.fetch_sub(1, Relaxed);
+        }
+    })
+    .await;
+    let limits = HttpLimits { idle_per_host: 2, idle_max: Duration::from_secs(1) };
+    let client = HttpClient::new(dialer(), Way::Direct, limits);
+    let asked = (0..6).map(|_| client.send(post(&server, "/", "")));
+    let answers = futures::future::join_all(asked).await;
+    assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+    assert_eq!(server.connections(), 6);
+    for left in [2, 0] {
+        let ends = async {
+            while open.load(Relaxed) > left {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), ends).await.expect("the others are closed");
+        if left == 2 {
+            client.send(post(&server, "/", "")).await.expect("an answer");
+            assert_eq!(server.connections(), 6, "one of the two is used again");
+        }
+    }
 }

@@ -8,7 +8,7 @@ use taut_sim::{AckOutcome, EnvelopeType, Push, Sample, Switches};
 use taut_socket::Routed;
 
 use crate::log::Mood;
-use crate::rig::{Rig, Setup};
+use crate::rig::{APP, Rig, Setup};
 
 const EVENTS: [Sample; 6] = [
     Sample::Message,
@@ -135,6 +135,51 @@ async fn reading_waits_while_the_store_decides_nothing() {
     rig.until("a full flight", |rig| rig.board.counters.received.total() >= 8).await;
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert_eq!(rig.board.counters.received.total(), 8);
+    rig.log.set_mood(Mood::Well);
+    rig.until("all are acked", |rig| rig.board.counters.acked.total() == 100).await;
+}
+
+#[tokio::test]
+async fn bytes_that_wait_for_their_acks_are_bounded() {
+    let mut setup = Setup::default();
+    setup.slack.unacked_max = 4096;
+    let rig = Rig::connected_with(setup).await;
+    rig.log.set_mood(Mood::Stuck);
+    let large = |n: usize| {
+        let text = "x".repeat(1 << 20);
+        Push::raw(format!(
+            r#"{{"type":"event_callback","event_id":"Ev{n}","api_app_id":"{APP}","event":{{"type":"message","text":"{text}"}}}}"#
+        ))
+    };
+    let _pushed: Vec<_> = (0..8).map(|n| rig.app.push(large(n))).collect();
+    rig.until("a full flight", |rig| rig.board.counters.received.total() >= 4).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(rig.board.counters.received.total(), 4, "4 MiB and a little");
+    rig.log.set_mood(Mood::Well);
+    rig.until("all are acked", |rig| rig.board.counters.acked.total() == 8).await;
+}
+
+#[tokio::test]
+async fn a_batch_is_bounded_by_envelopes_and_by_bytes() {
+    let rig = Rig::connected().await;
+    let pushed: Vec<_> = (0..1000).map(|_| rig.app.push(Sample::Message)).collect();
+    for push in pushed {
+        assert!(matches!(push.wait_ack(crate::rig::SOON).await, AckOutcome::Acked { .. }));
+    }
+    let large = |n: usize| {
+        let text = "x".repeat(100 << 10);
+        Push::raw(format!(
+            r#"{{"type":"event_callback","event_id":"Ev{n}","api_app_id":"{APP}","event":{{"type":"message","text":"{text}"}}}}"#
+        ))
+    };
+    let pushed: Vec<_> = (0..40).map(|n| rig.app.push(large(n))).collect();
+    for push in pushed {
+        assert!(matches!(push.wait_ack(crate::rig::SOON).await, AckOutcome::Acked { .. }));
+    }
+    let (envelopes, bytes) = rig.log.largest();
+    assert!(envelopes <= 64, "{envelopes} envelopes");
+    assert!(bytes < 256 << 10, "{bytes} bytes before the last one");
+    assert!(envelopes > 1, "a burst comes in batches");
 }
 
 #[tokio::test]

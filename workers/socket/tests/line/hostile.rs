@@ -139,3 +139,20 @@ async fn after_a_suspend_live_sockets_are_kept_and_dead_ones_are_replaced_at_onc
     assert_eq!(rig.board.counters.socket_closes.at("quiet").get(), 1);
     rig.until("deaf for the sleep", |rig| rig.board.counters.deaf_ms.get() >= 300_000).await;
 }
+
+#[tokio::test]
+async fn reports_beyond_their_bound_wait_and_cost_no_envelope() {
+    let rig = Rig::connected().await;
+    // A batch of frames holds twice as many reports as may wait for the line.
+    for _ in 0..500 {
+        rig.app.send_raw(r#"{"type":"disconnect","reason":"warning"}"#);
+    }
+    let pushed: Vec<_> = (0..100).map(|_| rig.app.push(Sample::Message)).collect();
+    for push in pushed {
+        assert!(matches!(push.wait_ack(SOON).await, AckOutcome::Acked { .. }));
+    }
+    rig.wait("connected").await;
+    let closed = || rig.board.counters.socket_closes.total();
+    assert!(closed() <= 1, "{} sockets ended", closed());
+    assert!(rig.app.connections().len() <= 2, "one open answers them all");
+}

@@ -5,11 +5,12 @@ use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
 use futures::FutureExt as _;
-use futures::future::{BoxFuture, pending};
+use futures::future::BoxFuture;
 use taut_core::log::{
     Append, Backlog, Change, Entry, FullReason, Log, LogError, NewEntry, QueueLimits, StoreStats, Wake,
 };
 use taut_core::{DedupKey, Epoch, Seq, TenantId};
+use tokio::sync::oneshot;
 
 /// What appends come to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -18,7 +19,7 @@ pub(crate) enum Mood {
     Well,
     Full,
     Unavailable,
-    /// Appends are decided only once the mood is another: their answers never come.
+    /// Appends are decided only once the mood is another.
     Stuck,
 }
 
@@ -33,6 +34,9 @@ struct State {
     entries: BTreeMap<Seq, NewEntry>,
     keys: HashMap<(TenantId, DedupKey), Seq>,
     batches: usize,
+    /// Envelopes of the largest batch, and the bytes of the largest without its last envelope.
+    largest: (usize, usize),
+    stuck: Vec<(Vec<NewEntry>, oneshot::Sender<Vec<Append>>)>,
 }
 
 impl MemoryLog {
@@ -41,7 +45,16 @@ impl MemoryLog {
     }
 
     pub(crate) fn set_mood(&self, mood: Mood) {
-        self.with(|state| state.mood = mood);
+        self.with(|state| {
+            state.mood = mood;
+            if mood != Mood::Stuck {
+                for (batch, done) in std::mem::take(&mut state.stuck) {
+                    // Whoever asked may have gone.
+                    done.send(batch.into_iter().map(|entry| state.append(entry)).collect())
+                        .unwrap_or_default();
+                }
+            }
+        });
     }
 
     /// Everything stored, in order.
@@ -52,6 +65,11 @@ impl MemoryLog {
     /// How many calls of `append` there were.
     pub(crate) fn batches(&self) -> usize {
         self.with(|state| state.batches)
+    }
+
+    /// Envelopes of the largest batch, and the bytes of the largest without its last envelope.
+    pub(crate) fn largest(&self) -> (usize, usize) {
+        self.with(|state| state.largest)
     }
 }
 
@@ -79,8 +97,12 @@ impl Log for MemoryLog {
     fn append(&self, batch: Vec<NewEntry>) -> BoxFuture<'static, Vec<Append>> {
         self.with(|state| {
             state.batches += 1;
+            let but_last: usize = batch.iter().rev().skip(1).map(|entry| entry.frame.len()).sum();
+            state.largest = (state.largest.0.max(batch.len()), state.largest.1.max(but_last));
             if state.mood == Mood::Stuck {
-                return pending().boxed();
+                let (done, answers) = oneshot::channel();
+                state.stuck.push((batch, done));
+                return async { answers.await.unwrap_or_default() }.boxed();
             }
             let appends: Vec<_> = batch.into_iter().map(|entry| state.append(entry)).collect();
             // Not decided within the call: a real log answers later.

@@ -299,3 +299,40 @@ fn room_of_former_dead_letters_is_given_back() {
     assert_eq!(store.list(None, None, 10).unwrap().len(), 1);
     store.close();
 }
+
+#[test]
+fn a_store_has_one_snapshot_and_a_later_one_takes_its_place() {
+    let (directory, clock) = (scratch(), Arc::new(ManualClock::default()));
+    let store = open(&directory.path().join("state"), &clock);
+    stored(&store, "an entry", &clock);
+    let first = store.snapshot().unwrap();
+    assert!(first.path.exists());
+    let second = store.snapshot().unwrap();
+    assert!(!first.path.exists() && second.path.exists());
+    store.release_snapshot(first.number).unwrap();
+    assert!(second.path.exists(), "the end of the first one's hour is not the second one's");
+    store.release_snapshot(second.number).unwrap();
+    assert!(!second.path.exists());
+    store.close();
+}
+
+#[test]
+fn of_a_damaged_range_a_bounded_part_is_set_aside() {
+    let (directory, clock) = (scratch(), Arc::new(ManualClock::default()));
+    let root = directory.path().join("state");
+    let open = || DiskStore::open(&DiskOptions::new(&root), clock.clone()).unwrap();
+    let (store, _) = open();
+    let huge = stored(&store, &"h".repeat(17 << 20), &clock);
+    let after = stored(&store, "after it", &clock);
+    store.close();
+    flipped(&root.join("segments/0000000001.log"), 10 << 20);
+    let (store, report) = open();
+    assert_eq!(report.damaged.len(), 1, "{report:?}");
+    assert!(report.damaged[0].to - report.damaged[0].from > 17 << 20, "all of it is reported");
+    let set_aside: Vec<_> = std::fs::read_dir(root.join("damaged")).unwrap().map(Result::unwrap).collect();
+    assert_eq!(set_aside.len(), 1);
+    assert_eq!(set_aside[0].metadata().unwrap().len(), 16 << 20);
+    assert!(store.read(&tenant("acme"), huge).is_err());
+    assert!(store.read(&tenant("acme"), after).unwrap().is_some());
+    store.close();
+}

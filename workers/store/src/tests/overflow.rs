@@ -192,3 +192,42 @@ impl crate::DiskStore {
         (Log::stats(self, &tenant(name)).envelopes, DeadLetters::stats(self, &tenant(name)).count)
     }
 }
+
+#[test]
+fn what_waits_for_room_is_bounded_for_each_tenant_and_goes_on_when_there_is_room() {
+    let (disk, directory, clock) = (FaultyDisk::new(64 << 10), scratch(), Arc::new(ManualClock::default()));
+    let (store, _) = open(&disk, &directory, &clock).unwrap();
+    store.set_limits(&tenant("acme"), QueueLimits { bytes_max: 1 << 30, ..LIMITS });
+    let small = (0..4).map(|n| event("acme", &format!("small {n}"), clock.wall())).collect();
+    assert!(block_on(store.append(small)).iter().all(|answer| matches!(answer, Append::Stored(_))));
+    let large = |n: usize| event("acme", &format!("{n} {}", "w".repeat((4 << 20) - 100)), clock.wall());
+    let (held, is_held) = channel();
+    let (release, released) = channel::<()>();
+    std::thread::scope(|scope| {
+        let database = store.database();
+        scope.spawn(move || {
+            database.hold_still(|_| {
+                held.send(()).unwrap();
+                released.recv().unwrap();
+            })
+        });
+        is_held.recv().unwrap();
+        let waiting: Vec<_> = (0..4)
+            .map(|n| {
+                let answer = store.append(vec![large(n)]);
+                // Behind it another group is done, so it waits for room by now.
+                let other = block_on(store.append(vec![event("globex", &n.to_string(), clock.wall())]));
+                assert!(matches!(other[0], Append::Stored(_)), "{other:?}");
+                answer
+            })
+            .collect();
+        assert_eq!(block_on(store.append(vec![large(4)])), [Append::Unavailable], "16 MiB of acme's wait");
+        release.send(()).unwrap();
+        for answer in waiting {
+            let answer = block_on(answer);
+            assert!(matches!(answer[0], Append::Stored(_)), "{answer:?}");
+        }
+    });
+    assert_eq!(store.stats_of("acme"), (4, 4), "the small ones left");
+    store.close();
+}

@@ -289,3 +289,27 @@ fn an_oversized_frame_costs_a_pause() {
     rig.pass(secs(1));
     assert_eq!(rig.total_opens, 2);
 }
+
+#[test]
+fn four_sockets_at_most_are_on_their_way_out_and_the_oldest_is_cut_off() {
+    let mut rig = Rig::live();
+    let mut cut_off = Vec::new();
+    let mut opened = rig.total_opens;
+    for _ in 0..200 {
+        rig.event(rig.last(), Event::Disconnect("refresh_requested".into()));
+        rig.pass(Duration::from_millis(40));
+        if rig.total_opens > opened {
+            opened = rig.total_opens;
+            for output in rig.hello(rig.last()) {
+                if let Output::Abort(generation) = output {
+                    cut_off.push(generation);
+                }
+            }
+        }
+    }
+    assert_eq!(rig.line.leaving.len(), LEAVING_MAX);
+    assert_eq!(cut_off.first(), Some(&Generation(1)), "{cut_off:?}");
+    rig.pass(ANNOUNCED_CLOSE_MAX);
+    rig.pass(RETIRE_MAX);
+    assert!(rig.line.leaving.is_empty(), "and all end");
+}
