@@ -27,11 +27,14 @@ pub struct WayOut {
     pub dialer: Dialer,
     /// Slack's Web API.
     pub api: SlackApi,
-    /// The dialer for handlers: straight, where `delivery.allow_hosts` lets the address through.
+    /// The dialer for handlers: straight dials go only where `delivery.allow_hosts` lets the address through.
     pub to_handlers: Dialer,
     /// Straight to handlers, where `delivery.allow_hosts` lets the address through.
     pub handlers: HttpClient,
-    /// To handlers behind the proxy, and to `response_url`s.
+    /// To handlers of routes with `proxy = true`. Where there is no proxy, or it does not serve that host, this is
+    /// straight as well, and `delivery.allow_hosts` judges the address.
+    pub handlers_by_proxy: HttpClient,
+    /// To `response_url`s, which `slack.response_hosts` judges.
     pub outside: HttpClient,
 }
 
@@ -84,6 +87,7 @@ impl WayOut {
         Ok(Self {
             api,
             handlers: client(&guarded, Way::Direct, short),
+            handlers_by_proxy: client(&guarded, Way::Outside, short),
             to_handlers: guarded,
             outside: client(dialer, Way::Outside, HttpLimits::default()),
             dialer: dialer.clone(),
@@ -96,4 +100,42 @@ fn password(reference: Option<&SecretRef>, secrets_base: &Path) -> Result<Option
     let resolved = taut_vault::resolve(reference, secrets_base)
         .map_err(|error| format!("network.proxy_password: {}", with_causes(&error)))?;
     Ok(Some(ProxyPassword::new(resolved.secret)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use http::{HeaderMap, Method};
+    use taut_core::config::DeliveryConfig;
+    use taut_net::dial::DialFault;
+    use taut_net::http::{HttpError, HttpRequest};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_route_by_a_proxy_that_is_not_there_goes_straight_and_is_judged_like_any_other() {
+        let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
+        let url = format!("http://{}/", listener.local_addr().expect("its address"));
+        let delivery =
+            DeliveryConfig { allow_hosts: vec!["bot.example".to_owned()], ..DeliveryConfig::default() };
+        let config = Config { delivery, ..Config::default() };
+        let way_out = WayOut::of_host(&config, Path::new(".")).expect("nothing needs a file");
+        for client in [&way_out.handlers, &way_out.handlers_by_proxy] {
+            let request = HttpRequest {
+                method: Method::POST,
+                url: url.parse().expect("a URL"),
+                headers: HeaderMap::new(),
+                body: "payload".into(),
+                timeout: Duration::from_secs(5),
+                answer_bytes_max: 1_024,
+            };
+            let answer = client.send(request).await;
+            let refused = matches!(
+                &answer,
+                Err(HttpError::Dial(error)) if matches!(error.kind, DialFault::NotAllowed { .. })
+            );
+            assert!(refused, "{answer:?}");
+        }
+    }
 }

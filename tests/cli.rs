@@ -244,3 +244,16 @@ async fn a_short_demo_reconciles() {
     assert_eq!(run.code, 0, "{run:?}");
     assert!(run.stdout.contains("OK:") && run.stdout.contains("0 lost"), "{}", run.stdout);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_goes_away_ends_a_command_without_a_panic() {
+    let site = Site::new("").await;
+    let config = site.write_secret("one.toml", "[queue]\nenvelopes_max = 500\n");
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let mut check = std::process::Command::new(env!("CARGO_BIN_EXE_taut"));
+    check.args(["check", "--config", text(&config)]).stdout(writer);
+    let run = check.output().expect("it runs");
+    let said = String::from_utf8_lossy(&run.stderr);
+    assert!(run.status.code() == Some(141) && said.is_empty(), "{:?} {said}", run.status);
+}

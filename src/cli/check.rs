@@ -22,7 +22,7 @@ pub struct CheckArgs {
 
 pub(super) fn run(args: &CheckArgs) -> Outcome {
     let loaded = config::load(&args.config, &environment()).map_err(Failure::refused)?;
-    print!("{}", config::render(&loaded));
+    show!("{}", config::render(&loaded));
     for warning in loaded.warnings.iter().chain(&on_disk(&loaded.config)) {
         eprintln!("warning: {warning}");
     }

@@ -137,7 +137,7 @@ fn print_letter(letter: &DeadLetter, json: bool) -> Result<(), Failure> {
         return print_json(letter);
     }
     let last = letter.attempts.last().map_or("no attempt", |attempt| attempt.what.as_str());
-    println!(
+    say!(
         "{:<20} {:>8} {:<16} {:<18} {:<13} {:>3} attempts, last: {last}",
         letter.tenant,
         letter.seq,
@@ -200,7 +200,7 @@ async fn replay(args: PickArgs) -> Outcome {
         changed.count
     };
     found(&pick, count)?;
-    println!("{count} replayed");
+    say!("{count} replayed");
     Ok(ExitCode::SUCCESS)
 }
 
@@ -213,7 +213,7 @@ async fn discard(args: PickArgs) -> Outcome {
         changed.count
     };
     found(&pick, count)?;
-    println!("{count} dropped");
+    say!("{count} dropped");
     Ok(ExitCode::SUCCESS)
 }
 

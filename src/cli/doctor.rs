@@ -31,7 +31,7 @@ pub(super) async fn run(args: DoctorArgs) -> Outcome {
     let only = args.tenant.as_deref().map(|id| known(id, &loaded.config.tenants)).transpose()?;
     let report = doctor::examine(&loaded, only.as_ref(), &environment, |part, findings| {
         if !args.json {
-            println!("{}", doctor::text(part, findings));
+            say!("{}", doctor::text(part, findings));
         }
     })
     .await;
@@ -39,11 +39,11 @@ pub(super) async fn run(args: DoctorArgs) -> Outcome {
     if args.json {
         print_json(&report)?;
     } else if loaded.config.tenants.is_empty() {
-        println!("there are no tenants: name the worker's configuration with --config FILE");
+        say!("there are no tenants: name the worker's configuration with --config FILE");
     } else if failures == 0 {
-        println!("all is well");
+        say!("all is well");
     } else {
-        println!("{failures} of {} steps failed", report.findings.len());
+        say!("{failures} of {} steps failed", report.findings.len());
     }
     Ok(if failures == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -41,10 +41,10 @@ pub(super) async fn run(command: HandlerCommand) -> Outcome {
     let dialer = Dialer::new(&NetworkConfig::default(), None).map_err(|error| error.to_string())?;
     let http = HttpClient::new(dialer, Way::Direct, HttpLimits::default());
     let rows = probe(&args.url, &secret, &http, &BootClock, &samples()).await.map_err(Failure::refused)?;
-    println!("{:<22} {:>6} {:>8}  what Slack would get", "sample", "status", "ms");
+    say!("{:<22} {:>6} {:>8}  what Slack would get", "sample", "status", "ms");
     for row in &rows {
         let status = row.status.map_or_else(|| "-".into(), |status| status.to_string());
-        println!("{:<22} {status:>6} {:>8}  {}", row.name, row.millis, row.outcome);
+        say!("{:<22} {status:>6} {:>8}  {}", row.name, row.millis, row.outcome);
     }
     let verified = rows.first().is_some_and(|row: &ProbeRow| row.ok);
     if !verified {

@@ -2,6 +2,9 @@
 //!
 //! Exit codes: 0 done, 1 failed, 2 usage or configuration refused.
 
+#[macro_use]
+mod say;
+
 mod check;
 mod deadletter;
 mod doctor;

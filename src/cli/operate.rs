@@ -111,7 +111,7 @@ pub(super) async fn status(args: StatusArgs) -> Outcome {
     if args.json {
         print_json(&report)?;
     } else {
-        print!("{}", report.table());
+        show!("{}", report.table());
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -124,7 +124,7 @@ pub(super) async fn tenant(command: TenantCommand) -> Outcome {
                 print_json(&report.tenants)?;
             } else {
                 for tenant in &report.tenants {
-                    println!("{:<24} {:<12} {}", tenant.id, tenant.state, tenant.reason);
+                    say!("{:<24} {:<12} {}", tenant.id, tenant.state, tenant.reason);
                 }
             }
             Ok(ExitCode::SUCCESS)
@@ -144,7 +144,7 @@ pub(super) async fn tenant(command: TenantCommand) -> Outcome {
 async fn change_tenant(args: &TenantArgs, order: &str) -> Outcome {
     let path = format!("/v1/tenants/{}/{order}", args.tenant);
     let _changed: Changed = worker(&args.worker)?.post(&path, &()).await?;
-    println!("{}: {order} taken", args.tenant);
+    say!("{}: {order} taken", args.tenant);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -156,7 +156,7 @@ pub(super) async fn route(command: RouteCommand) -> Outcome {
     };
     let path = format!("/v1/tenants/{}/routes/{}/{order}", args.tenant, args.route);
     let _changed: Changed = worker(&args.worker)?.post(&path, &()).await?;
-    println!("{}/{}: {order} taken", args.tenant, args.route);
+    say!("{}/{}: {order} taken", args.tenant, args.route);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -167,13 +167,13 @@ pub(super) async fn reload(args: ReloadArgs) -> Outcome {
         print_json(&report)?;
     } else {
         for line in &report.applied {
-            println!("{line}");
+            say!("{line}");
         }
         for key in &report.needs_restart {
-            println!("{key}: needs a restart; its old value stays in force");
+            say!("{key}: needs a restart; its old value stays in force");
         }
         if report == ReloadReport::default() {
-            println!("nothing changed but secrets, which were read again");
+            say!("nothing changed but secrets, which were read again");
         }
     }
     for line in &report.trouble {
@@ -187,18 +187,18 @@ pub(super) async fn drain(args: DrainArgs) -> Outcome {
     const LOOK_EVERY: Duration = Duration::from_millis(100);
     let worker = worker(&args.worker)?;
     let _changed: Changed = worker.post("/v1/drain", &()).await?;
-    println!("the worker drains");
+    say!("the worker drains");
     if args.wait {
         while worker.get::<StatusReport>("/v1/status").await.is_ok() {
             tokio::time::sleep(LOOK_EVERY).await;
         }
-        println!("the worker has stopped");
+        say!("the worker has stopped");
     }
     Ok(ExitCode::SUCCESS)
 }
 
 pub(super) fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(value).map_err(|error| error.to_string())?;
-    println!("{text}");
+    say!("{text}");
     Ok(())
 }

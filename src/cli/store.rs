@@ -97,7 +97,7 @@ async fn back_up(args: BackupArgs) -> Outcome {
     let manifest = with_source(&args.source, back_up).await?;
     print_report(&manifest.check);
     let bytes: u64 = manifest.files.iter().map(|file| file.bytes).sum();
-    println!(
+    say!(
         "backed up to {}: {} files, {bytes} bytes, read again and as they were written",
         to.display(),
         manifest.files.len()
@@ -159,41 +159,43 @@ fn exit_code(report: &CheckReport) -> ExitCode {
 }
 
 fn print_report(report: &CheckReport) {
-    println!("store {}, epoch {}, {} bytes read", report.store, report.epoch, report.bytes);
-    println!(
+    say!("store {}, epoch {}, {} bytes read", report.store, report.epoch, report.bytes);
+    say!(
         "log: {} segments, {} envelopes waiting, {} of them requests, {} unfinished bytes at the end",
         report.segments,
         report.entries + report.open_requests,
         report.open_requests,
         report.torn_bytes
     );
-    println!("database: {} dead letters", report.dead_letters);
+    say!("database: {} dead letters", report.dead_letters);
     for range in &report.damaged {
         let tenant = range.tenant.as_ref().map_or("unknown", |tenant| tenant.as_str());
         let number = range.seq.map_or_else(|| "unknown".to_owned(), |seq| seq.to_string());
-        println!(
+        say!(
             "damaged: segment {}, bytes {} to {}, tenant {tenant}, number {number}",
-            range.segment, range.from, range.to
+            range.segment,
+            range.from,
+            range.to
         );
     }
     for fault in &report.database {
-        println!("damaged: {fault}");
+        say!("damaged: {fault}");
     }
     if report.is_whole() {
-        println!("ok: nothing is damaged");
+        say!("ok: nothing is damaged");
     }
 }
 
 /// What a restore means for whoever did it.
 fn print_restored(to: &Path, manifest: &Manifest) {
-    println!(
+    say!(
         "restored to {}: the store as it was at {}",
         to.display(),
         humantime::format_rfc3339_seconds(
             std::time::UNIX_EPOCH + std::time::Duration::from_millis(manifest.made_at.0)
         )
     );
-    println!(
+    say!(
         "- What was delivered since then is delivered again, under the same Idempotency-Key.\n\
          - What was acked since then is not in it.\n\
          - Envelopes older than delivery.age_max become dead letters; `taut deadletter replay` delivers them.\n\

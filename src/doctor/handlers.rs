@@ -92,12 +92,12 @@ async fn handler(
             return;
         }
     };
-    let (dialer, client, way) = if route.proxy {
-        (&way_out.dialer, &way_out.outside, Way::Outside)
+    let (client, way) = if route.proxy {
+        (&way_out.handlers_by_proxy, Way::Outside)
     } else {
-        (&way_out.to_handlers, &way_out.handlers, Way::Direct)
+        (&way_out.handlers, Way::Direct)
     };
-    if !walk(dialer, &endpoint, way, Fault::Handler, findings).await {
+    if !walk(&way_out.to_handlers, &endpoint, way, Fault::Handler, findings).await {
         findings.skipped(step, "the handler is not reachable");
         return;
     }

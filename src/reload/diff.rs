@@ -97,6 +97,21 @@ impl TenantChange {
         }
     }
 
+    /// This change and an earlier one that is still owed, as one.
+    #[must_use]
+    pub fn after(self, owed: Self) -> Self {
+        let Self { app, network, secrets, delivery, routes, environment, paused } = owed;
+        Self {
+            app: self.app || app,
+            network: self.network || network,
+            secrets: self.secrets || secrets,
+            delivery: self.delivery || delivery,
+            routes: self.routes || routes,
+            environment: self.environment || environment,
+            paused: self.paused.or(paused),
+        }
+    }
+
     /// Whether line and delivery have to start anew.
     pub const fn starts_anew(self) -> bool {
         self.app || self.network

@@ -4,14 +4,15 @@ use super::parts::Running;
 use super::supervisor::Supervisor;
 use super::{Order, Wanted};
 use crate::admin::TenantOrder;
+use crate::reload::TenantChange;
 
-/// What has to start anew.
+/// What is left to do for the supervisor's loop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Anew {
-    /// Nothing: what changed was changed in place.
-    Nothing,
-    /// Line and delivery: the tenant is pinned to another app, or goes another way out.
-    All,
+pub(super) struct Anew {
+    /// Line and delivery start anew: the tenant is pinned to another app, or goes another way out.
+    pub(super) parts: bool,
+    /// Which app it is of is to be learnt anew.
+    pub(super) app: bool,
 }
 
 impl Supervisor {
@@ -23,32 +24,39 @@ impl Supervisor {
     /// | routes, `[delivery]` | attempts under way end, then the others begin; sockets stay, requests are answered meanwhile |
     /// | `paused` | as `taut tenant pause` or `resume` |
     /// | `app_id`, `network` | both parts start anew |
+    ///
+    /// What cannot be done now leaves the tenant as it was, and is tried again by the next reload.
     pub(super) async fn change(&mut self, wanted: Wanted, running: Option<&mut Running>) -> Anew {
         let Wanted { config, change, done } = wanted;
         self.config = config;
-        let (outcome, anew) = match running {
+        self.forget_gone_routes();
+        let change = change.after(std::mem::take(&mut self.behind));
+        let mut anew = Anew { parts: false, app: false };
+        let outcome = match running {
             // It starts with its new configuration at once.
             None => {
-                self.paused = change.paused.unwrap_or(self.paused);
-                (Ok(()), Anew::Nothing)
+                self.note_pause(change.paused);
+                anew.app = change.app;
+                Ok(())
             }
-            Some(_) if change.starts_anew() => {
-                self.paused = change.paused.unwrap_or(self.paused);
-                (Ok(()), Anew::All)
-            }
+            Some(running) if change.starts_anew() => match self.could_start() {
+                Ok(()) => {
+                    self.note_pause(change.paused);
+                    anew = Anew { parts: true, app: change.app };
+                    Ok(())
+                }
+                Err(why) => {
+                    self.behind = TenantChange { paused: None, ..change };
+                    self.turn(change.paused, running);
+                    Err(format!("{why}; it goes on as it was"))
+                }
+            },
             Some(running) => {
                 let renewed = self.renew(running);
                 let exchanged = if change.delivery { self.exchange(running).await } else { Ok(()) };
-                match change.paused {
-                    Some(true) => self.pause(Some(running)),
-                    Some(false) => {
-                        // It ends a pause by command as well: the file is the later word.
-                        self.remember(&Order::Tenant(TenantOrder::Resume));
-                        self.resume(Some(running));
-                    }
-                    None => {}
-                }
-                (renewed.and(exchanged), Anew::Nothing)
+                self.behind.delivery = exchanged.is_err();
+                self.turn(change.paused, running);
+                renewed.and(exchanged)
             }
         };
         // Whoever asked may have given up; it is in force all the same.
@@ -56,21 +64,46 @@ impl Supervisor {
         anew
     }
 
-    /// Goes on with other routes or limits; intake knows the routes first, so that the new ones miss nothing.
+    /// Whether the parts would find what they need: a tenant that runs is not ended for one that could not begin.
+    fn could_start(&self) -> Result<(), String> {
+        let found = self.way_out().and_then(|_| self.secrets());
+        found.map(drop).map_err(|reason| reason.text)
+    }
+
+    /// Pauses or resumes what runs.
+    fn turn(&mut self, paused: Option<bool>, running: &mut Running) {
+        match paused {
+            Some(true) => self.pause(Some(running)),
+            Some(false) => {
+                self.note_pause(paused);
+                self.resume(Some(running));
+            }
+            None => {}
+        }
+    }
+
+    /// Notes a pause or its end for the parts' next start. The file is the later word: it ends a pause by command too.
+    fn note_pause(&mut self, paused: Option<bool>) {
+        let Some(paused) = paused else { return };
+        if !paused {
+            self.remember(&Order::Tenant(TenantOrder::Resume));
+        }
+        self.paused = paused;
+    }
+
+    /// Goes on with other routes or limits; requests are theirs at once.
     async fn exchange(&self, running: &mut Running) -> Result<(), String> {
         let deadline = self.shared.clock.now() + self.shared.live.config().worker.drain_timeout.0;
         let deps = self
             .way_out()
             .and_then(|way_out| self.delivery_deps(way_out, running.signer.clone()))
             .map_err(|reason| reason.text)?;
-        running.desk.route_by(&deps.routes);
-        let end = running.delivery.exchange(deps, deadline).await;
-        // Where it was refused, intake goes back to the routes that are still in force.
-        if self.paused {
-            running.delivery.suspend(true);
-        }
-        running.desk.serve(&running.delivery);
+        let Running { delivery, desk, .. } = running;
+        let end = delivery.exchange(deps, deadline, |router, requests| desk.serve(router, requests)).await;
         let end = end.map_err(|error| crate::causes::with_causes(&error))?;
+        if self.paused {
+            delivery.suspend(true);
+        }
         tracing::info!(tenant = %self.config.id, ?end, "delivery goes on with its new configuration");
         Ok(())
     }

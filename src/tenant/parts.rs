@@ -52,15 +52,11 @@ impl Desk {
         }
     }
 
-    /// Routes by these from the next batch on.
-    pub(super) fn route_by(&self, routes: &[RouteSpec]) {
-        self.router.replace(by(Arc::new(taut_delivery::Router::new(routes))));
-    }
-
-    /// Routes and answers by this delivery from now on.
-    pub(super) fn serve(&self, delivery: &DeliveryHandle) {
-        self.router.replace(by(delivery.router()));
-        *self.requests.write() = delivery.requests();
+    /// Answers and routes by these from now on. First those who answer: they know every route that stays, and the old
+    /// ones know none that is new.
+    pub(super) fn serve(&self, router: Arc<taut_delivery::Router>, requests: Arc<dyn Requests>) {
+        *self.requests.write() = requests;
+        self.router.replace(by(router));
     }
 }
 
@@ -163,6 +159,7 @@ impl Supervisor {
             log: Arc::clone(&shared.log),
             dead_letters: Arc::clone(&shared.dead_letters),
             http: way_out.handlers,
+            http_by_proxy: way_out.handlers_by_proxy,
             outside: way_out.outside,
             programs: shared.programs.clone(),
             signer,

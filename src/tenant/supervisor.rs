@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::asked::{Inbox, Next};
-use super::change::Anew;
 use super::parts::Running;
 use super::{Drain, Order, Shared, Wanted, show};
 use crate::admin::{RouteOrder, TenantOrder};
 use crate::facts;
+use crate::reload::TenantChange;
 use taut_core::config::TenantConfig;
 use taut_core::log::TenantFacts;
 use taut_core::{Board, Clock, Moment, Reason, RouteName, TenantId, TenantState};
@@ -33,6 +33,8 @@ pub(super) struct Supervisor {
     pub(super) board: Arc<Board>,
     inbox: Inbox,
     pub(super) paused: bool,
+    /// What a reload could not do: the next one tries again.
+    pub(super) behind: TenantChange,
     restarts: Backoff,
     /// When its parts were last started.
     started: Moment,
@@ -59,6 +61,7 @@ impl Supervisor {
     ) -> Self {
         Self {
             paused: config.paused,
+            behind: TenantChange::default(),
             restarts: Backoff::new(RESTART_FIRST, RESTART_MAX, seed_of(&config.id)),
             started: shared.clock.now(),
             shared,
@@ -85,6 +88,9 @@ impl Supervisor {
                 self.started = self.shared.clock.now();
                 if running.is_none() {
                     pause = SECRETS_EVERY;
+                } else {
+                    // It was started with all of its configuration but for the app, which is a fact.
+                    self.behind = TenantChange { app: self.behind.app, ..TenantChange::default() };
                 }
             }
             match self.wake(running.as_mut(), pause).await {
@@ -102,11 +108,11 @@ impl Supervisor {
                 Wake::Changed(wanted) => {
                     // Whatever it waited for may be mended by what changed.
                     pause = Duration::ZERO;
-                    let app = wanted.change.app;
-                    if Box::pin(self.change(*wanted, running.as_mut())).await == Anew::All {
+                    let anew = Box::pin(self.change(*wanted, running.as_mut())).await;
+                    if anew.parts {
                         facts = Box::pin(self.end(running.take())).await;
                     }
-                    if app {
+                    if anew.app {
                         self.shared.apps.release(&self.config.id);
                         // Without a pin it is learnt anew from the next hello.
                         facts.app_id.clone_from(&self.config.app_id);
@@ -156,10 +162,14 @@ impl Supervisor {
         if let Some(app_id) = &self.config.app_id {
             facts.app_id = Some(app_id.clone());
         }
-        // A pause goes with its route.
+        self.forget_gone_routes();
+        facts
+    }
+
+    /// A pause goes with its route.
+    pub(super) fn forget_gone_routes(&self) {
         let configured = |name: &RouteName| self.config.routes.iter().any(|route| route.name == *name);
         self.board.update(|status| status.paused_routes.retain(configured));
-        facts
     }
 
     fn start(&self, facts: &TenantFacts) -> Option<Running> {

@@ -217,3 +217,54 @@ async fn reloads_that_wait_for_one_another_are_bounded() {
     }
     assert!(site.taut(&["reload"]).await.ok().contains("nothing changed"), "there is room again");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_routes_requests_are_answered_while_an_old_attempt_is_still_under_way() {
+    let mut site = Site::new("").await;
+    let (events, commands) = (echo("acme").await, echo("acme").await);
+    let route = |name: &str, kind: &str, url: &str| {
+        format!(
+            "[[tenants.routes]]\nname = \"{name}\"\nmatch = {{ kinds = [\"{kind}\"] }}\ntarget = {{ http = \"{url}\" }}\n"
+        )
+    };
+    let old = route("events", "events_api", &events.url());
+    let app = site.add_tenant(1, "acme", &old);
+    site.start_connected(&[&app]).await;
+    events.outage(taut_sim::Outage::Slow(std::time::Duration::from_secs(8)));
+    app.push(Sample::Message);
+    assert!(events.wait_until(SOON, |totals| totals.in_flight == 1).await);
+    rewrite(&site, &old, &(old.clone() + &route("commands", "slash_commands", &commands.url())));
+    site.signal(rustix::process::Signal::HUP);
+    until("a command is answered", || {
+        app.push(Sample::SlashCommand);
+        commands.totals().answered > 0
+    })
+    .await;
+    assert_eq!(events.totals().answered, 0, "the event's attempt is still under way");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_whose_new_network_cannot_be_used_goes_on_and_the_next_reload_tries_again() {
+    let mut site = Site::new("").await;
+    let (first, second) = (echo("acme").await, echo("acme").await);
+    let app = site.add_simple(1, "acme", &first.url());
+    site.start_connected(&[&app]).await;
+    rewrite(&site, "id = \"acme\"\n", "id = \"acme\"\nnetwork = { ca_files = [\"acme-root.pem\"] }\n");
+    rewrite(&site, &first.url(), &second.url());
+    for _ in 0..2 {
+        let troubled = site.taut(&["reload"]).await;
+        assert_eq!(troubled.code, 1, "{troubled:?}");
+        assert!(troubled.stderr.contains("acme-root.pem") && troubled.stderr.contains("goes on as it was"));
+    }
+    app.push(Sample::Message);
+    assert!(first.wait_until(SOON, |totals| totals.answered == 1).await, "by its old route");
+    assert_eq!(opened(&site, "acme").await, "1", "its socket was not touched");
+
+    let root = rcgen::generate_simple_self_signed(vec!["acme.test".to_owned()]).expect("a certificate");
+    site.write_secret("acme-root.pem", &root.cert.pem());
+    site.taut(&["reload"]).await.ok();
+    site.until_tenant("acme", "connected anew", |tenant| tenant.state == "connected").await;
+    assert!(app.wait_until(SOON, |app| app.connections().iter().any(|socket| socket.helloed)).await);
+    app.push(Sample::Message);
+    assert!(second.wait_until(SOON, |totals| totals.answered == 1).await, "by its new one");
+}

@@ -129,3 +129,24 @@ impl Drop for Mount {
         assert!(done.is_ok_and(|status| status.success()), "it is unmounted");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_hands_the_file_over() {
+    let mut stand = Stand::new("attempts_max = 8\n", ROUTE).await;
+    stand.start().await;
+    let config = stand.site.read("taut.toml");
+    let load = stand.app.load(Load { rate: 200.0, ..Load::default() });
+    for round in 1..=4 {
+        let enough = round * 40;
+        assert!(stand.app.wait_until(SOON, |app| app.totals().acked > enough).await);
+        let changed = config.replace("attempts_max = 8", &format!("attempts_max = {}", 8 + round));
+        stand.site.write_secret("taut.toml", &changed);
+        stand.site.taut(&["reload"]).await.ok();
+    }
+    load.stop().await;
+    stand.until_dry().await;
+    let lines = events(&stand.text("acme.ndjson"));
+    let once: BTreeSet<_> = lines.iter().collect();
+    assert!(lines.len() > 160 && once.len() == lines.len(), "{} lines, {} events", lines.len(), once.len());
+    assert!(stand.attempts("target_fault").await < 1.0, "nobody found the file taken");
+}

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use taut_core::config::{
-    DeliveryConfig, Environment, LateAnswer, RouteConfig, RouteMatch, SecretRef, Span, TenantConfig,
+    DeliveryConfig, Environment, LateAnswer, RouteConfig, RouteMatch, SecretRef, Span, Target, TenantConfig,
 };
 use taut_core::order::Order;
 
@@ -129,12 +129,14 @@ fn check_routes(
             on_late_answer: LateAnswer::Fail | LateAnswer::AckThenDeliver,
             concurrency,
             timeout,
-            proxy: true | false,
+            proxy,
         } = route;
         let unique = names.insert(name);
         checker.require(unique, &format!("{key}.name"), name, "must be unique within its tenant");
         check_match(&key, matching, checker);
         targets.check(&key, target, matching, checker);
+        let rule = "must be left out: only handlers that are reached over HTTP can be behind a proxy";
+        checker.require(!proxy || matches!(target, Target::Http(_)), &format!("{key}.proxy"), proxy, rule);
         checker.within(&format!("{key}.concurrency"), *concurrency, 1..=256);
         checker.within(&format!("{key}.timeout"), *timeout, Span::secs(1)..=Span::secs(300));
     }

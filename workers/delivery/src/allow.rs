@@ -193,7 +193,9 @@ fn is_name(text: &str) -> bool {
     let label = |label: &str| {
         !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
     };
-    text.len() <= 253 && text.split('.').all(label)
+    // No top-level domain is a number: such a text is a mistyped address (RFC 3696, section 2).
+    let last = text.rsplit('.').next().unwrap_or_default();
+    text.len() <= 253 && text.split('.').all(label) && !last.bytes().all(|b| b.is_ascii_digit())
 }
 
 /// An address, or a network `address/bits`.
@@ -229,7 +231,12 @@ impl FromStr for Network {
         let address: IpAddr = address.trim_matches(['[', ']']).parse().map_err(drop)?;
         let width = if address.is_ipv4() { 32 } else { 128 };
         let bits = bits.unwrap_or(width);
-        if bits > width { Err(()) } else { Ok(Self { address, bits }) }
+        // Addresses are compared in their plain form, so a network of IPv4 addresses in IPv6's clothes is one of IPv4.
+        match (bits.checked_sub(96), address.to_canonical()) {
+            _ if bits > width => Err(()),
+            (Some(bits), plain @ IpAddr::V4(_)) if address.is_ipv6() => Ok(Self { address: plain, bits }),
+            _ => Ok(Self { address, bits }),
+        }
     }
 }
 
@@ -298,6 +305,9 @@ mod tests {
         assert!(allowed(&["0.0.0.0/0"], "http://198.51.100.1/"));
         assert!(allowed(&["::/0"], "http://[2001:db8::1]/"));
         assert!(allowed(&["2001:db8::/32"], "http://[2001:db8::1]/"));
+        assert!(allowed(&["::ffff:10.0.0.0/104"], "http://10.1.2.3/"));
+        assert!(!allowed(&["::ffff:10.0.0.0/104"], "http://11.1.2.3/"));
+        assert!(allowed(&["::ffff:10.0.0.7"], "http://[::ffff:10.0.0.7]/"));
     }
 
     #[test]
@@ -349,7 +359,9 @@ mod tests {
 
     #[test]
     fn unreadable_entries_are_named() {
-        for entry in ["", "*", "*.", "a b", "10.0.0.0/33", "*x.example", "http://x/"] {
+        for entry in
+            ["", "*", "*.", "a b", "10.0.0.0/33", "*x.example", "http://x/", "10.0.0.256", "10.1", "*.10"]
+        {
             let error = AllowHosts::parse(&[entry.to_owned()]).unwrap_err();
             assert_eq!(error, BadEntry { entry: entry.to_owned() });
         }

@@ -202,6 +202,14 @@ impl Route {
         }
     }
 
+    /// Lets go of what only one may hold, for a successor; no attempt of the backlog comes here any more.
+    pub(crate) fn let_go(&self) {
+        match &self.way {
+            Way::File(file) => file.let_go(),
+            Way::Http { .. } | Way::Exec(_) => {}
+        }
+    }
+
     /// One attempt over HTTP: signed now, answered or given up within its timeout.
     async fn send(
         &self,

@@ -14,7 +14,6 @@ use taut_net::http::HttpClient;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::allow::AllowHosts;
 use crate::allow::response::ResponseHosts;
@@ -47,7 +46,9 @@ pub struct DeliveryDeps {
     pub dead_letters: Arc<dyn DeadLetters>,
     /// To handlers, straight.
     pub http: HttpClient,
-    /// Through the proxy: to a `response_url`, and to handlers of routes with `proxy = true`.
+    /// To handlers of routes with `proxy = true`. Must judge addresses as `http` does wherever it goes straight.
+    pub http_by_proxy: HttpClient,
+    /// To a `response_url`, through the proxy where there is one.
     pub outside: HttpClient,
     /// The host's room for programs.
     pub programs: ExecPool,
@@ -90,7 +91,7 @@ fn shared(deps: DeliveryDeps, before: Option<&Shared>) -> Result<Arc<Shared>, Ba
             let refused = |source| BadRoute::Target { route: spec.config.name.clone(), source };
             allowed.check(url).map_err(refused)?;
         }
-        let client = if spec.config.proxy { &deps.outside } else { &deps.http };
+        let client = if spec.config.proxy { &deps.http_by_proxy } else { &deps.http };
         let around = Surroundings {
             tenant: &deps.tenant,
             environment: deps.environment,
@@ -131,7 +132,8 @@ fn shared(deps: DeliveryDeps, before: Option<&Shared>) -> Result<Arc<Shared>, Ba
         metrics: deps.metrics,
         wake: before.map(|before| Arc::clone(&before.wake)).unwrap_or_default(),
         stop,
-        tasks: TaskTracker::new(),
+        // A drain waits for the requests that the predecessor began, too.
+        tasks: before.map(|before| before.tasks.clone()).unwrap_or_default(),
         requests: before
             .map_or_else(|| Arc::new(Semaphore::new(REQUESTS_MAX)), |before| Arc::clone(&before.requests)),
         recent: before.map(|before| Arc::clone(&before.recent)).unwrap_or_default(),
@@ -143,8 +145,8 @@ fn shared(deps: DeliveryDeps, before: Option<&Shared>) -> Result<Arc<Shared>, Ba
     Ok(shared)
 }
 
-/// A pause, of a route or of the tenant, is an operator's word: it outlives the exchange. Whatever else the old target did is no judgement on the
-/// new one, so breaker and hold start anew.
+/// A pause, of a route or of the tenant, is an operator's word: it outlives the exchange. Whatever else the old target
+/// did is no judgement on the new one, so breaker and hold start anew.
 fn keep_health(before: &Shared, after: &Shared) {
     let suspended = before.routes.iter().any(|old| old.health.lock().is_suspended());
     for route in &after.routes {
@@ -197,14 +199,20 @@ impl DeliveryHandle {
     /// Goes on with other routes or limits, over the same backlog.
     ///
     /// No attempt starts until those under way have ended, or `deadline` has come and cut them off: no lane has two
-    /// attempts at once, and none loses its order. Requests are answered all the while: those begun before by the old
-    /// routes, those begun at [`DeliveryHandle::requests`] afterwards by the new. As at a restart, the attempts an
-    /// envelope has had are counted anew, and a route that is paused stays so.
+    /// attempts at once, and none loses its order. Requests wait for nobody: `serve` is called at once with the new
+    /// router and the new desk, and those begun before are answered by the old routes. As at a restart, the attempts
+    /// an envelope has had are counted anew, and a route that is paused stays so.
     ///
     /// # Errors
-    /// [`BadRoute`] if a target cannot or must not be used; everything goes on as it was.
-    pub async fn exchange(&mut self, deps: DeliveryDeps, deadline: Moment) -> Result<DeliveryEnd, BadRoute> {
+    /// [`BadRoute`] if a target cannot or must not be used; everything goes on as it was, and `serve` is not called.
+    pub async fn exchange(
+        &mut self,
+        deps: DeliveryDeps,
+        deadline: Moment,
+        serve: impl FnOnce(Arc<Router>, Arc<dyn Requests>),
+    ) -> Result<DeliveryEnd, BadRoute> {
         let after = shared(deps, Some(&self.shared))?;
+        serve(Arc::clone(&after.router), Arc::new(RequestDesk::new(Arc::clone(&after))));
         self.shared.stop.cancel();
         let left = self.shared.clock.now().until(deadline);
         let end = if let Ok(end) = tokio::time::timeout(left, self.join()).await {
@@ -214,6 +222,10 @@ impl DeliveryHandle {
             self.join().await;
             DeliveryEnd::CutOff
         };
+        // Requests under way keep the old routes; their files are the new ones' from here.
+        for route in &self.shared.routes {
+            route.let_go();
+        }
         *self = Self::over(after);
         Ok(end)
     }

@@ -72,6 +72,14 @@ impl FileTarget {
         }
     }
 
+    /// Closes the file, and so frees its lock for the route's successor. A writer whose disk hangs keeps both until it
+    /// comes back: the successor's lines wait for that.
+    pub(crate) fn let_go(&self) {
+        if let Some(mut writer) = self.0.writer.try_lock() {
+            writer.close();
+        }
+    }
+
     fn submit(&self, waiting: Waiting) {
         let mut queue = self.0.queue.lock();
         // Where the disk hangs, attempts give up and come again: only those that still wait count.

@@ -111,9 +111,9 @@ impl Bench {
         deadline: Moment,
     ) -> Result<DeliveryEnd, BadRoute> {
         let deps = deps(&self.log, &self.dead, &self.board, routes, Vec::new(), quick());
-        let end = self.handle.exchange(deps, deadline).await?;
-        (self.router, self.requests) = (self.handle.router(), self.handle.requests());
-        Ok(end)
+        let (router, requests) = (&mut self.router, &mut self.requests);
+        let serve = |new_router, new_requests| (*router, *requests) = (new_router, new_requests);
+        self.handle.exchange(deps, deadline, serve).await
     }
 
     /// Stores an envelope as intake does.
@@ -196,6 +196,7 @@ fn deps(
         log: shared(log),
         dead_letters: dead.clone(),
         http: http(),
+        http_by_proxy: http(),
         outside: http(),
         signer: Signer::new(&SigningSecret::from(SECRET)),
         config,

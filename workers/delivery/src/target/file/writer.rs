@@ -32,6 +32,11 @@ impl Writer {
         Self { path: path.to_owned(), allow, open: None }
     }
 
+    /// Closes the file; the next line opens it again.
+    pub(super) fn close(&mut self) {
+        self.open = None;
+    }
+
     /// Appends lines and syncs them. After an error none of them may count as written, though some may be there.
     pub(super) fn append(&mut self, lines: &[Bytes]) -> Result<(), String> {
         if self.open.as_ref().is_some_and(Open::was_rotated) {
