@@ -38,7 +38,10 @@ impl Prometheus {
             .expect("prometheus starts");
         let prometheus = Self { address, _process: process };
         let listening = async {
-            while tokio::net::TcpStream::connect(&prometheus.address).await.is_err() {
+            // It listens before it answers.
+            while tokio::net::TcpStream::connect(&prometheus.address).await.is_err()
+                || get(&prometheus.address, "/-/ready").await.0 != 200
+            {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
