@@ -53,9 +53,11 @@ impl Supervisor {
             },
             Some(running) => {
                 let renewed = self.renew(running);
+                // A pause holds before anything new begins, and ends when all of it is there.
+                self.turn(change.paused.filter(|paused| *paused), running);
                 let exchanged = if change.delivery { self.exchange(running).await } else { Ok(()) };
                 self.behind.delivery = exchanged.is_err();
-                self.turn(change.paused, running);
+                self.turn(change.paused.filter(|paused| !*paused), running);
                 renewed.and(exchanged)
             }
         };
@@ -101,9 +103,6 @@ impl Supervisor {
         let Running { delivery, desk, .. } = running;
         let end = delivery.exchange(deps, deadline, |router, requests| desk.serve(router, requests)).await;
         let end = end.map_err(|error| crate::causes::with_causes(&error))?;
-        if self.paused {
-            delivery.suspend(true);
-        }
         tracing::info!(tenant = %self.config.id, ?end, "delivery goes on with its new configuration");
         Ok(())
     }
