@@ -111,8 +111,8 @@ impl Bench {
         deadline: Moment,
     ) -> Result<DeliveryEnd, BadRoute> {
         let deps = deps(&self.log, &self.dead, &self.board, routes, Vec::new(), quick());
-        let (router, requests) = (&mut self.router, &mut self.requests);
-        let serve = |new_router, new_requests| (*router, *requests) = (new_router, new_requests);
+        let intake = (&mut self.router, &mut self.requests);
+        let serve = |router, requests| (*intake.0, *intake.1) = (router, requests);
         self.handle.exchange(deps, deadline, serve).await
     }
 
