@@ -208,7 +208,16 @@ pub trait Log: Send + Sync + 'static {
     /// [`LogError::Unavailable`] if the disk fails, [`LogError::Read`] if the bytes are damaged.
     fn read(&self, tenant: &TenantId, seq: Seq) -> Result<Option<Bytes>, LogError>;
 
+    /// Says that an attempt of this entry for this route begins, or with `under_way` false that it ended and the entry
+    /// stays: a full queue lets no entry go whose attempt is under way, so that none ends twice. A commit ends it too.
+    ///
+    /// False if the entry is on its way out: no attempt may begin.
+    fn attempt(&self, _tenant: &TenantId, _seq: Seq, _route: RouteBits, _under_way: bool) -> bool {
+        true
+    }
+
     /// Has `wake` called after each group that made entries of this tenant deliverable; replaces an earlier one.
+    /// No attempt of an earlier subscriber counts as under way any more.
     fn subscribe(&self, tenant: &TenantId, wake: Wake);
 
     /// Registers a tenant or changes its limits. Lower limits shed nothing by themselves.

@@ -36,6 +36,7 @@ pub fn checks() -> Vec<Check> {
         full_backlog_is_not_acked_and_leaves_no_key,
         requests_have_a_share_of_their_own,
         the_oldest_becomes_a_dead_letter_for_each_route,
+        an_entry_with_an_attempt_under_way_is_not_let_go,
         full_dead_letters_refuse,
         at_the_total_limit_the_largest_tenant_yields,
         everything_is_found_after_a_restart,
@@ -252,6 +253,28 @@ fn the_oldest_becomes_a_dead_letter_for_each_route(engine: &dyn Engine) {
     let opened = open(engine, limits);
     assert_eq!(backlog(&*opened.log, "acme"), [last], "what left stays away");
     assert_eq!(append(&*opened.log, entry("1")), Append::Duplicate(oldest));
+    (opened.close)();
+}
+
+fn an_entry_with_an_attempt_under_way_is_not_let_go(engine: &dyn Engine) {
+    let limits = QueueLimits { envelopes_max: 2, overflow: Overflow::DeadLetterOldest, ..LIMITS };
+    let opened = open(engine, limits);
+    let (acme, at, route) = (tenant("acme"), engine.clock().wall(), RouteBits::one(0));
+    let first = stored(append(&*opened.log, event("acme", "1", at)));
+    let second = stored(append(&*opened.log, event("acme", "2", at)));
+    assert!(opened.log.attempt(&acme, first, route, true));
+    let third = stored(append(&*opened.log, event("acme", "3", at)));
+    assert_eq!(backlog(&*opened.log, "acme"), [first, third], "the oldest without an attempt went");
+    assert!(!opened.log.attempt(&acme, second, route, true), "what is gone gets none");
+    assert!(opened.log.attempt(&acme, third, route, true));
+    let fourth = event("acme", "4", at);
+    assert_eq!(append(&*opened.log, fourth.clone()), Append::Full(FullReason::Envelopes));
+    assert!(opened.log.attempt(&acme, first, route, false));
+    let fourth = stored(append(&*opened.log, fourth));
+    assert_eq!(backlog(&*opened.log, "acme"), [third, fourth], "an attempt that ended protects no more");
+    opened.log.subscribe(&acme, Arc::new(|| {}));
+    let fifth = stored(append(&*opened.log, event("acme", "5", at)));
+    assert_eq!(backlog(&*opened.log, "acme"), [fourth, fifth], "a new subscriber has no attempts yet");
     (opened.close)();
 }
 

@@ -97,6 +97,8 @@ impl Index {
                     return false;
                 };
                 slot.routes = slot.routes | slot.held;
+                // Its handler is at work on it: that attempt goes on.
+                slot.under_way = slot.under_way | slot.held;
                 slot.held = RouteBits::NONE;
                 true
             }
@@ -107,6 +109,7 @@ impl Index {
                 }
                 slot.routes = slot.routes.without(routes);
                 slot.held = slot.held.without(routes);
+                slot.under_way = slot.under_way.without(routes);
                 let slot = *slot;
                 if !slot.is_live() {
                     self.finish(tenant, slot);

@@ -184,6 +184,8 @@ impl Task {
         for Handed { entry, tried } in self.shared.handed() {
             let owing = self.lanes.iter_mut().zip(&self.shared.routes);
             for (lane, route) in owing.filter(|(_, route)| entry.routes.contains(route.bit)) {
+                // The desk's attempt has ended.
+                self.shared.log.attempt(&self.shared.tenant, entry.seq, route.bit, false);
                 lane.plan.offer(now, &entry, &route.health.lock());
                 if tried {
                     lane.plan.tried_before(entry.seq);
@@ -276,6 +278,15 @@ impl Task {
         };
         let Some((_, received_at)) = self.lanes[lane].plan.filed(seq) else { return };
         let shared = Arc::clone(&self.shared);
+        if !shared.log.attempt(&shared.tenant, seq, shared.routes[lane].bit, true) {
+            // A full queue is letting it go; when it has gone, it cannot be read.
+            let now = shared.clock.now();
+            if probe {
+                shared.routes[lane].health.lock().give_back(now);
+            }
+            self.lanes[lane].plan.not_started(seq, now + COMMIT_AGAIN_AFTER);
+            return;
+        }
         self.attempts.push(Box::pin(async move {
             let route = &shared.routes[lane];
             let terms = Terms { attempt, timeout: route.timeout, left: route.timeout, received_at };

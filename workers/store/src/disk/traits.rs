@@ -9,7 +9,7 @@ use taut_core::log::{
     Append, Backlog, Change, DeadLetter, DeadLetterStats, DeadLetters, DeadLettersError, Entry, Log,
     LogError, NewEntry, QueueLimits, Registry, RouteNumbers, StoreStats, TenantFacts, Wake,
 };
-use taut_core::{DedupKey, Epoch, RouteName, Seq, TenantId, WallMs};
+use taut_core::{DedupKey, Epoch, RouteBits, RouteName, Seq, TenantId, WallMs};
 use tokio::sync::oneshot;
 
 use super::DiskStore;
@@ -73,8 +73,16 @@ impl Log for DiskStore {
         self.handle.shared.read(tenant, seq)
     }
 
+    fn attempt(&self, tenant: &TenantId, seq: Seq, route: RouteBits, under_way: bool) -> bool {
+        let mut index = self.handle.shared.index.lock();
+        index.tenants.get_mut(tenant).is_some_and(|part| part.attempt(seq, route, under_way))
+    }
+
     fn subscribe(&self, tenant: &TenantId, wake: Wake) {
-        self.handle.shared.index.lock().tenant_mut(tenant).wake = Some(wake);
+        let mut index = self.handle.shared.index.lock();
+        let part = index.tenant_mut(tenant);
+        part.wake = Some(wake);
+        part.no_attempts();
     }
 
     fn set_limits(&self, tenant: &TenantId, limits: QueueLimits) {

@@ -28,6 +28,8 @@ pub(crate) struct Slot {
     pub routes: RouteBits,
     /// The answering route, until it is released or done.
     pub held: RouteBits,
+    /// Routes with an attempt under way; none after a recovery.
+    pub under_way: RouteBits,
     pub place: Place,
     /// Size of the frame.
     pub bytes: u32,
@@ -45,6 +47,11 @@ impl Slot {
 
     pub(super) const fn is_deliverable(&self) -> bool {
         !self.routes.is_empty()
+    }
+
+    /// Whether a full queue may let it go. One whose attempt is under way could end twice.
+    const fn may_leave(&self) -> bool {
+        self.is_deliverable() && self.held.is_empty() && self.under_way.is_empty() && !self.leaving
     }
 }
 
@@ -107,7 +114,7 @@ impl Tenant {
     pub(crate) fn plan_leaving(&mut self) -> Option<Slot> {
         for at in self.planned.searched..self.slots.len() {
             let slot = &mut self.slots[at];
-            if slot.is_deliverable() && slot.held.is_empty() && !slot.leaving {
+            if slot.may_leave() {
                 slot.leaving = true;
                 self.planned.searched = at + 1;
                 self.planned.leaving_envelopes += 1;
@@ -127,6 +134,20 @@ impl Tenant {
         self.planned.leaving_envelopes -= 1;
         self.planned.leaving_bytes -= bytes;
         self.planned.searched = 0;
+    }
+
+    /// Notes an attempt's beginning or end; false if the entry is gone or leaves.
+    pub(crate) fn attempt(&mut self, seq: Seq, route: RouteBits, under_way: bool) -> bool {
+        let Some(slot) = self.slot_mut(seq).filter(|slot| !slot.leaving) else { return false };
+        slot.under_way = if under_way { slot.under_way | route } else { slot.under_way.without(route) };
+        true
+    }
+
+    /// No attempt is under way.
+    pub(crate) fn no_attempts(&mut self) {
+        for slot in &mut self.slots {
+            slot.under_way = RouteBits::NONE;
+        }
     }
 
     pub(super) fn tidy(&mut self) {

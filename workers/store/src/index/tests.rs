@@ -36,6 +36,7 @@ fn slot(seq: u64, place: Place) -> Slot {
         order: OrderKeys::default(),
         routes: RouteBits::one(0),
         held: RouteBits::NONE,
+        under_way: RouteBits::NONE,
         place,
         bytes: 10,
         kind: Kind::EventsApi,

@@ -298,6 +298,7 @@ fn slot_of(entry: &EntryHead, head: &Head, place: Place) -> Slot {
         order: entry.order,
         routes: entry.routes,
         held: entry.held,
+        under_way: RouteBits::NONE,
         place,
         bytes: u32::try_from(head.body_bytes).expect("read from 32 bits"),
         kind: entry.kind,

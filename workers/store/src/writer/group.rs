@@ -41,6 +41,7 @@ pub(super) fn slot_of(item: &Item) -> Slot {
         order: entry.order,
         routes: entry.routes,
         held: entry.answering,
+        under_way: taut_core::RouteBits::NONE,
         place: item.place,
         bytes: u32::try_from(entry.frame.len()).expect("frames are far below 4 GiB"),
         kind: entry.kind,

@@ -61,7 +61,9 @@ impl Task {
                 }
             }
             After::Bury(reason) => self.bury(lane, seq, reason, Some(envelope.frame)),
-            After::Retry => {}
+            After::Retry => {
+                shared.log.attempt(&shared.tenant, seq, route.bit, false);
+            }
         }
     }
 
@@ -95,6 +97,7 @@ impl Task {
             self.pending.push(Change::Commit { seq, routes: route.bit, outcome: Outcome::DeadLetter });
         } else {
             plan.bury_later(seq, reason, now + BURY_AGAIN_AFTER);
+            shared.log.attempt(&shared.tenant, seq, route.bit, false);
         }
         self.tell_burial(now, &route.name, seq, reason, result.err());
     }
