@@ -13,7 +13,7 @@ use taut_core::log::{Append, Change, Outcome};
 
 use super::{GROUP_BYTES_MAX, GROUP_ENTRIES_MAX, Writer};
 use crate::admit::{Leaving, Offer, Plan, Situation};
-use crate::hash::Set;
+use crate::hash::{Map, Set};
 use crate::inbox::{AppendJob, Buried};
 use crate::record::ChangeItem;
 
@@ -29,8 +29,9 @@ const SHARE: usize = 4;
 #[derive(Default)]
 pub(super) struct Parked {
     jobs: VecDeque<AppendJob>,
-    /// Whose entries are in them: what comes later for these waits behind.
-    tenants: Set<TenantId>,
+    /// Whose entries are in them, what comes later for these waits behind; with entries and bytes of whose batches
+    /// they are.
+    tenants: Map<TenantId, (usize, usize)>,
     /// Of these some were offered again in vain, before others of the parked: they are first in the queue.
     ahead: Set<TenantId>,
     entries: usize,
@@ -42,8 +43,12 @@ pub(super) struct Parked {
 impl Parked {
     /// Whether what comes for this tenant has to wait behind what came before.
     pub(super) fn holds(&self, tenant: &TenantId, ahead: bool) -> bool {
-        let held = if ahead { &self.ahead } else { &self.tenants };
-        !held.is_empty() && held.contains(tenant)
+        // Mostly nobody waits: then there is nothing to hash.
+        if ahead {
+            !self.ahead.is_empty() && self.ahead.contains(tenant)
+        } else {
+            !self.tenants.is_empty() && self.tenants.contains_key(tenant)
+        }
     }
 
     pub(super) const fn is_burying(&self) -> bool {
@@ -58,7 +63,7 @@ impl Parked {
 
     fn hold(&mut self, job: &AppendJob) {
         for entry in job.rest() {
-            self.tenants.insert(entry.tenant.clone());
+            self.tenants.entry(entry.tenant.clone()).or_default();
             if job.ahead {
                 self.ahead.insert(entry.tenant.clone());
             }
@@ -68,8 +73,7 @@ impl Parked {
     /// Keeps a marked batch, or answers it where too much waits already.
     pub(super) fn put(&mut self, job: AppendJob) {
         let (entries, bytes) = size(&job);
-        let own = self.jobs.iter().filter(|waiting| waiting.tenant == job.tenant);
-        let (own_entries, own_bytes) = own.map(size).fold((0, 0), add);
+        let (own_entries, own_bytes) = self.tenants.get(&job.tenant).copied().unwrap_or_default();
         let too_much = |(entries, bytes): (usize, usize), share: usize| {
             entries > PARKED_ENTRIES_MAX / share || bytes > PARKED_BYTES_MAX / share
         };
@@ -79,12 +83,18 @@ impl Parked {
             job.answer();
             return;
         }
-        self.entries += entries;
-        self.bytes += bytes;
+        self.count(&job);
         // The elders stay before all others, in the order they came.
         let place =
             if job.ahead { self.jobs.iter().take_while(|job| job.ahead).count() } else { self.jobs.len() };
         self.jobs.insert(place, job);
+    }
+
+    fn count(&mut self, job: &AppendJob) {
+        let size = size(job);
+        (self.entries, self.bytes) = add((self.entries, self.bytes), size);
+        let own = self.tenants.entry(job.tenant.clone()).or_default();
+        *own = add(*own, size);
     }
 
     /// Takes all batches; nobody waits any more.
@@ -105,8 +115,7 @@ impl Parked {
         }
         for job in jobs {
             self.hold(&job);
-            let (entries, bytes) = size(&job);
-            (self.entries, self.bytes) = (self.entries + entries, self.bytes + bytes);
+            self.count(&job);
             self.jobs.push_back(job);
         }
         taken
