@@ -10,7 +10,7 @@ use tokio::process::{Child, Command};
 
 use super::args::Common;
 use super::process;
-use super::stage::Stage;
+use super::stage::{SIGNING_SECRET, Stage};
 use super::{Failure, Outcome};
 
 /// How long a client may take to end; under valgrind a drain is slow.
@@ -24,6 +24,8 @@ pub(crate) enum Kind {
     Bare,
     /// The bare loop, acks of one read in one write.
     BareBatched,
+    /// The bare loop that also writes and syncs each event before its ack, and posts it after.
+    BareWay,
 }
 
 /// A running client.
@@ -88,6 +90,11 @@ impl Client {
             Kind::BareBatched => {
                 bare(&mut command);
                 command.arg("--batch");
+            }
+            Kind::BareWay => {
+                bare(&mut command);
+                command.arg("--store").arg(stage.path("bare-store"));
+                command.args(["--handler", &stage.handler.url(), "--signing-secret", SIGNING_SECRET]);
             }
         }
         let log = File::options().create(true).append(true).open(stage.path("client.log"))?;

@@ -6,12 +6,31 @@ use rustix::param::clock_ticks_per_second;
 
 /// Processor time of a process since its start, user and kernel, in steps of 10 ms.
 pub(crate) fn cpu(pid: u32) -> Duration {
+    let [user, kernel] = cpu_parts(pid);
+    user + kernel
+}
+
+/// The same, in user mode and in the kernel.
+pub(crate) fn cpu_parts(pid: u32) -> [Duration; 2] {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process lives");
     // Behind the name, which stands in parentheses and may contain spaces: state is field 3, utime 14, stime 15.
     let (_, fields) = stat.rsplit_once(')').expect("stat has a name");
-    let ticks: u64 =
-        fields.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
-    Duration::from_secs_f64(ticks as f64 / clock_ticks_per_second() as f64)
+    let mut ticks = fields.split_whitespace().skip(11).map(|field| field.parse::<u64>().unwrap_or(0));
+    [(); 2]
+        .map(|()| Duration::from_secs_f64(ticks.next().unwrap_or(0) as f64 / clock_ticks_per_second() as f64))
+}
+
+/// How often threads of a process have gone to sleep so far (voluntary context switches); those that have ended are
+/// left out.
+pub(crate) fn sleeps(pid: u32) -> u64 {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("the process lives");
+    let of_one = |status: String| {
+        let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?;
+        line.trim().parse::<u64>().ok()
+    };
+    let statuses =
+        tasks.flatten().filter_map(|task| std::fs::read_to_string(task.path().join("status")).ok());
+    statuses.filter_map(of_one).sum()
 }
 
 /// Resident memory of a process, in KiB.

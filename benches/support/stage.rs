@@ -21,7 +21,8 @@ use super::args::Common;
 pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// How long all tenants may take to connect, or the last acks to come; a client under valgrind is slow.
 const STATE_MAX: Duration = Duration::from_mins(4);
-const SIGNING_SECRET: &str = "bench-signing-secret";
+/// What every post is signed with.
+pub(crate) const SIGNING_SECRET: &str = "bench-signing-secret";
 
 /// What the tenants' only route does with events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,10 +5,13 @@
 //!
 //! ```text
 //! bare_client --api-url http://127.0.0.1:9470/api/ --apps 100 [--batch] [--ca-file FILE]
+//! bare_client … --store FILE --handler URL --signing-secret TEXT
 //! ```
 //! Tokens are those of [`AppSpec::numbered`], from 1. On SIGTERM it prints how many envelopes it acked.
 
-use std::cell::Cell;
+mod way;
+
+use std::cell::{Cell, RefCell};
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -30,6 +33,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_rustls::TlsConnector;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::{self, Message};
+use way::Way;
 
 type Failure = Box<dyn Error + Send + Sync>;
 
@@ -48,57 +52,76 @@ struct Args {
     /// Certificate authority (PEM), for https and wss
     #[arg(long)]
     ca_file: Option<PathBuf>,
+    /// Write each event to this file and sync it before its ack, and post it to the handler after
+    #[arg(long, requires = "handler", conflicts_with = "batch")]
+    store: Option<PathBuf>,
+    /// Where events are posted to, over one kept connection
+    #[arg(long, requires = "store")]
+    handler: Option<Uri>,
+    /// What posts are signed with
+    #[arg(long, default_value = "")]
+    signing_secret: String,
+}
+
+/// What events are acked by, shared by all sockets.
+#[derive(Clone)]
+struct Acker {
+    batch: bool,
+    acked: Rc<Cell<u64>>,
+    way: Option<Rc<RefCell<Way>>>,
 }
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Failure> {
     let args = Args::parse();
     let tls = args.ca_file.as_deref().map(connector).transpose()?;
-    let acked = Rc::new(Cell::new(0_u64));
+    let way = match (&args.store, &args.handler) {
+        (Some(file), Some(handler)) => {
+            Some(Rc::new(RefCell::new(Way::new(file, handler, &args.signing_secret)?)))
+        }
+        (Some(_) | None, None) | (None, Some(_)) => None,
+    };
+    let acker = Acker { batch: args.batch, acked: Rc::default(), way };
     let mut terminate = signal(SignalKind::terminate())?;
     let sockets = tokio::task::LocalSet::new();
     let serving = async {
         for number in 1..=args.apps {
-            attach(&args, &AppSpec::numbered(number).app_token, tls.as_ref(), &acked).await?;
+            attach(&args, &AppSpec::numbered(number).app_token, tls.as_ref(), &acker).await?;
         }
         terminate.recv().await;
         Ok::<_, Failure>(())
     };
     Box::pin(sockets.run_until(serving)).await?;
-    println!("{}", acked.get());
+    println!("{}", acker.acked.get());
     Ok(())
 }
 
 /// Opens one app's socket and leaves it to its task.
-async fn attach(
-    args: &Args,
-    token: &str,
-    tls: Option<&TlsConnector>,
-    acked: &Rc<Cell<u64>>,
-) -> Result<(), Failure> {
+async fn attach(args: &Args, token: &str, tls: Option<&TlsConnector>, acker: &Acker) -> Result<(), Failure> {
     let url = open(&args.api_url, token, tls).await?;
     let tcp = connect(&url).await?;
-    let (acked, batch) = (acked.clone(), args.batch);
+    let acker = acker.clone();
     match tls {
         None => {
             let (socket, _) = tokio_tungstenite::client_async(url, tcp).await?;
-            tokio::task::spawn_local(serve(socket, batch, acked));
+            tokio::task::spawn_local(serve(socket, acker));
         }
         Some(tls) => {
             let stream = tls.connect(server_name(&url)?, tcp).await?;
             let (socket, _) = tokio_tungstenite::client_async(url, stream).await?;
-            tokio::task::spawn_local(serve(socket, batch, acked));
+            tokio::task::spawn_local(serve(socket, acker));
         }
     }
     Ok(())
 }
 
-async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
-    socket: WebSocketStream<S>,
-    batch: bool,
-    acked: Rc<Cell<u64>>,
-) {
-    let end = if batch { batched(socket, &acked).await } else { one_by_one(socket, &acked).await };
+async fn serve<S: AsyncRead + AsyncWrite + Unpin>(socket: WebSocketStream<S>, acker: Acker) {
+    let Acker { batch, acked, way } = acker;
+    let end = match way {
+        Some(way) => whole_way(socket, &acked, &way).await,
+        None if batch => batched(socket, &acked).await,
+        None => one_by_one(socket, &acked).await,
+    };
     if let Err(error) = end {
         eprintln!("a socket ended: {error}");
     }
@@ -114,6 +137,26 @@ where
             socket.send(ack).await?;
             acked.set(acked.get() + 1);
         }
+    }
+    Ok(())
+}
+
+/// Stores, acks and posts each event before the next is looked at.
+async fn whole_way<S>(
+    mut socket: WebSocketStream<S>,
+    acked: &Cell<u64>,
+    way: &RefCell<Way>,
+) -> tungstenite::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    while let Some(message) = socket.next().await {
+        let message = message?;
+        let (Some(ack), Message::Text(frame)) = (ack_of(&message), &message) else { continue };
+        way.borrow_mut().store(frame.as_bytes())?;
+        socket.send(ack).await?;
+        acked.set(acked.get() + 1);
+        way.borrow_mut().deliver(frame.as_bytes())?;
     }
     Ok(())
 }
