@@ -1,20 +1,31 @@
-//! Log lines: text or JSON on stderr, with secrets redacted.
+//! Log lines: text or JSON on stderr, or entries of the systemd journal, with secrets redacted.
+//!
+//! ```text
+//! log site ─► filter ─┬─► text, JSON ─► redact the line ────► stderr
+//!                     └─► journal: redact each field, and ──► datagram to the journal, never waited for
+//!                                  the message made of them
+//! ```
 //!
 //! Log sites write no secrets; this is the net below them. Every finished line passes [`redact`] before it leaves the
 //! process, whatever field, error text or `Debug` form it was made of, and so does what a panic says. Deliberately
 //! absent: files and rotation (the service manager's), and rate limits.
 
+mod journal;
 mod redact;
 
 use std::io::{self, IsTerminal as _, Write};
-
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+
 use taut_core::config::{LogConfig, LogFormat};
 
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::{Layered, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
+use self::journal::Journal;
 pub use self::redact::redact;
 
 /// Longest line, in bytes; the rest is cut.
@@ -32,6 +43,18 @@ pub enum LoggingError {
     /// Another subscriber is in force in this process.
     #[error("logging has already been set up in this process")]
     AlreadySet,
+    /// `log.format` is `journald`, and there is none.
+    #[error(
+        "log.format is journald, but no journal listens at {} ({source}): start taut as a unit of systemd, or set \
+         log.format to json",
+        path.display()
+    )]
+    NoJournal {
+        /// Where it was looked for.
+        path: PathBuf,
+        /// What connecting said.
+        source: io::Error,
+    },
 }
 
 /// The filter of a `log.level`.
@@ -55,35 +78,48 @@ pub fn filter(level: &str) -> Result<EnvFilter, LoggingError> {
     Ok(filter)
 }
 
-/// Sends this process's log lines to stderr, and panics to the log. Call it once.
+/// Sends this process's log lines to stderr or to the journal, and panics to the log. Call it once.
 ///
-/// `is_terminal` says whether stderr is one: there `auto` means text in colour, elsewhere JSON.
+/// `is_terminal` says whether stderr is one: there `auto` means text in colour. Elsewhere it means the journal if stderr
+/// leads to it and it listens, else JSON.
 ///
 /// # Errors
-/// [`LoggingError::Filter`] for a bad level, [`LoggingError::AlreadySet`] on a second call.
+/// [`LoggingError::Filter`] for a bad level, [`LoggingError::NoJournal`], [`LoggingError::AlreadySet`] on a second call.
 pub fn init(config: &LogConfig, is_terminal: bool) -> Result<(), LoggingError> {
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter(&config.level)?)
-        .with_writer(Redacting(io::stderr))
-        .with_ansi(is_terminal);
-    let json = match config.format {
-        LogFormat::Auto => !is_terminal,
-        LogFormat::Json => true,
-        LogFormat::Text => false,
+    let filter = filter(&config.level)?;
+    let path = Path::new(&config.journal_socket);
+    let sink = match config.format {
+        LogFormat::Text => text(is_terminal),
+        LogFormat::Json => json(),
+        LogFormat::Journald => Journal::at(path)
+            .map_err(|source| LoggingError::NoJournal { path: path.to_owned(), source })?
+            .boxed(),
+        LogFormat::Auto if is_terminal => text(true),
+        LogFormat::Auto => match Journal::at(path) {
+            Ok(journal) if journal::holds_stderr() => journal.boxed(),
+            Ok(_) | Err(_) => json(),
+        },
     };
-    if json {
-        let builder = builder.json().flatten_event(true).with_ansi(false).with_filter_reloading();
-        let filter = builder.reload_handle();
-        builder.try_init().map_err(|_| LoggingError::AlreadySet)?;
-        LEVEL.set(Box::new(move |new| filter.reload(new).is_ok())).unwrap_or_default();
-    } else {
-        let builder = builder.with_filter_reloading();
-        let filter = builder.reload_handle();
-        builder.try_init().map_err(|_| LoggingError::AlreadySet)?;
-        LEVEL.set(Box::new(move |new| filter.reload(new).is_ok())).unwrap_or_default();
-    }
+    let (filter, handle) = reload::Layer::new(filter);
+    let subscriber = tracing_subscriber::registry().with(filter).with(sink);
+    subscriber.try_init().map_err(|_| LoggingError::AlreadySet)?;
+    LEVEL.set(Box::new(move |new| handle.reload(new).is_ok())).unwrap_or_default();
     log_panics();
     Ok(())
+}
+
+/// What a line passes before it reaches a sink.
+type Filtered = Layered<reload::Layer<EnvFilter, Registry>, Registry>;
+/// Where lines go.
+type Sink = Box<dyn Layer<Filtered> + Send + Sync>;
+
+fn text(colour: bool) -> Sink {
+    tracing_subscriber::fmt::layer().with_writer(Redacting(io::stderr)).with_ansi(colour).boxed()
+}
+
+fn json() -> Sink {
+    let lines = tracing_subscriber::fmt::layer().json().flatten_event(true);
+    lines.with_writer(Redacting(io::stderr)).with_ansi(false).boxed()
 }
 
 /// Exchanges the filter of this process's subscriber.
@@ -262,8 +298,8 @@ mod tests {
     fn a_panic_becomes_a_redacted_line() {
         const CHILD: &str = "TAUT_TEST_PANICS";
         if std::env::var_os(CHILD).is_some() {
-            init(&LogConfig { format: LogFormat::Json, level: "info".into() }, false)
-                .expect("the first call");
+            let json = LogConfig { format: LogFormat::Json, ..LogConfig::default() };
+            init(&json, false).expect("the first call");
             assert!(matches!(init(&LogConfig::default(), false), Err(LoggingError::AlreadySet)));
             panic!("token xoxb-1-hunter2 does not fit");
         }

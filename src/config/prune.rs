@@ -15,10 +15,7 @@ const LATER_KEYS: [(&str, &str); 7] = [
     ("tenants[].routes[].target.redis_stream", "its targets are http, exec and file"),
 ];
 /// More of them, whose values are known ahead of their version.
-const LATER_VALUES: [(&str, &str, &str); 2] = [
-    ("store.kind", "redis", "its only store is the disk"),
-    ("log.format", "journald", "under systemd, use json"),
-];
+const LATER_VALUES: [(&str, &str, &str); 1] = [("store.kind", "redis", "its only store is the disk")];
 
 /// What to say about a key of a later version.
 pub(super) fn later(key: &str) -> Option<String> {

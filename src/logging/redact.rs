@@ -9,7 +9,7 @@
 
 use std::borrow::Cow;
 
-const MASK: &str = "***";
+pub(super) const MASK: &str = "***";
 
 /// Names whose values are never shown. A name counts as a whole or after an underscore or hyphen (`bot_token`).
 const NAMES: [&str; 9] = [
@@ -159,6 +159,11 @@ fn named(bytes: &[u8], at: usize) -> Option<Found> {
         |b: &u8| b.is_ascii_whitespace() || matches!(b, b',' | b'}' | b')' | b']' | b'&' | b'"' | 0x1b);
     let end = start + bytes.get(start..)?.iter().position(ends).unwrap_or(bytes.len() - start);
     (end > start).then_some(Found { start, end, quote: quoted_name > 0 })
+}
+
+/// Whether a field of this name is never shown, whatever it holds.
+pub(super) fn is_secret(name: &str) -> bool {
+    NAMES.iter().any(|known| is_called(name.as_bytes(), known.as_bytes()))
 }
 
 /// Whether a name is the known one, or ends in `_known` or `-known`; case does not count.

@@ -205,7 +205,7 @@ mod tests {
     use crate::config;
 
     /// Keys that need a restart: a listener, a file, a way out, or what the store was opened with.
-    const RESTART: [&str; 29] = [
+    const RESTART: [&str; 30] = [
         "slack.response_hosts",
         "delivery.exec_max",
         "store.segment_bytes",
@@ -235,6 +235,7 @@ mod tests {
         "queue.dedup_window",
         "dead_letters.bytes_max",
         "log.format",
+        "log.journal_socket",
     ];
     const RESTART_LISTENERS: [&str; 2] = ["metrics.listen", "admin.listen"];
 

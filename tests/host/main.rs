@@ -5,6 +5,7 @@ mod support;
 
 mod alerts;
 mod dashboard;
+mod journal;
 mod manager;
 mod notify;
 mod reload;

@@ -280,8 +280,14 @@ fn check_delivery(delivery: &DeliveryConfig, checker: &mut Checker<'_>) {
 }
 
 fn check_log(log: &LogConfig, checker: &mut Checker<'_>) {
-    use taut_core::config::LogFormat::{Auto, Json, Text};
-    let LogConfig { format: Auto | Text | Json, level } = log;
+    use taut_core::config::LogFormat::{Auto, Journald, Json, Text};
+    let LogConfig { format: Auto | Text | Json | Journald, level, journal_socket } = log;
+    checker.require(
+        journal_socket.starts_with('/') && journal_socket.len() <= SOCKET_PATH_BYTES_MAX,
+        "log.journal_socket",
+        journal_socket,
+        "must be an absolute path of at most 107 bytes: the journal is a Unix socket",
+    );
     if let Err(rule) = logging::filter(level) {
         checker.require(false, "log.level", level, rule.to_string());
     }

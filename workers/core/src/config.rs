@@ -283,11 +283,17 @@ pub struct LogConfig {
     pub format: LogFormat,
     /// `error`, `warn`, `info`, `debug`, `trace`, or a filter like `info,taut_socket=debug`.
     pub level: String,
+    /// Where the journal listens.
+    pub journal_socket: String,
 }
 
 impl Default for LogConfig {
     fn default() -> Self {
-        Self { format: LogFormat::Auto, level: "info".into() }
+        Self {
+            format: LogFormat::Auto,
+            level: "info".into(),
+            journal_socket: "/run/systemd/journal/socket".into(),
+        }
     }
 }
 
@@ -295,13 +301,15 @@ impl Default for LogConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(rename_all = "snake_case")]
 pub enum LogFormat {
-    /// Text on a terminal, else JSON.
+    /// Text on a terminal, the journal where stderr leads to it, else JSON.
     #[default]
     Auto,
     /// For people.
     Text,
     /// One object a line.
     Json,
+    /// Entries with fields, straight to the systemd journal.
+    Journald,
 }
 
 /// `[metrics]`

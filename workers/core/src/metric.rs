@@ -160,6 +160,12 @@ pub const TENANT_RESTARTS: Metric = counter(
 /// `taut_panics_total`.
 pub const PANICS: Metric =
     counter("taut_panics_total", &[], "Panics in this process: bugs in taut, each in the log");
+/// `taut_log_lines_lost_total`.
+pub const LOG_LINES_LOST: Metric = counter(
+    "taut_log_lines_lost_total",
+    &[],
+    "Log lines that the systemd journal did not take: it was full or gone; nothing waited for it",
+);
 /// `taut_standstill_seconds_total`.
 pub const STANDSTILL_SECONDS: Metric = counter(
     "taut_standstill_seconds_total",
@@ -271,6 +277,7 @@ pub const ALL: &[Metric] = &[
     SECRET_AGE,
     TENANT_RESTARTS,
     PANICS,
+    LOG_LINES_LOST,
     STANDSTILL_SECONDS,
     TENANTS,
     ACK_LATENCY,
