@@ -51,6 +51,9 @@ fn redacted(data: &[u8]) {
             assert!(!next.is_some_and(|next| next.is_ascii_alphanumeric()), "a token is left in {line:?}");
         }
     }
+    if text.contains("C4N4RY") {
+        return;
+    }
     let (before, after) = text.split_at(text.floor_char_boundary(text.len() / 2));
     for secret in ["token=C4N4RY", r#"{"signing_secret":"C4N4RY"}"#, "wss://h/link?ticket=C4N4RY"] {
         let line = format!("{before} {secret} {after}");
